@@ -1,0 +1,1 @@
+# make install and the relocatable layout: bin/quire beside share/quire.
