@@ -3,9 +3,7 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 
-#include "base/clock.h"
 #include "base/result.h"
 #include "runtime/executor.h"
 #include "sched/output.h"
@@ -13,24 +11,18 @@
 
 namespace quire {
 
-struct EngineOptions {
-  std::int32_t max_num_seqs = 0;            // 0: the default of the device
-  std::int32_t max_num_batched_tokens = 0;  // likewise
-  bool enable_prefix_caching = true;
-};
-
 class Engine {
  public:
   // Called on the engine's thread after every step and after every change while idle.
   using ReportHandler = std::function<void(EngineReport)>;
 
   // Starts the thread. The executor has loaded its model.
-  Engine(const EngineOptions& options, std::unique_ptr<Executor> executor, ReportHandler on_report);
+  Engine(std::unique_ptr<Executor> executor, ReportHandler on_report);
   ~Engine();  // ends the thread; unfinished requests get no more output
 
   const EngineInfo& info() const;
-  // Thread-safe; taken in before the next step. A request that breaks the limits of info() gets an output of
-  // kError, and so does one whose step failed.
+  // Thread-safe; taken in before the next step. A request that breaks the limits of info() gets an
+  // output of kError, and so does one whose step failed.
   void Submit(Request request);
   void Cancel(RequestId id);
 

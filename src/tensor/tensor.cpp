@@ -39,6 +39,15 @@ Tensor Tensor::Reshape(std::initializer_list<std::int64_t> shape) const {
   return other;
 }
 
+Tensor Tensor::SplitColumns(std::int64_t parts, std::int64_t size) const {
+  QUIRE_CHECK(rank_ == 2 && parts * size == dim(1));
+  Tensor split = *this;
+  split.rank_ = 3;
+  split.shape_[1] = parts;
+  split.shape_[2] = size;
+  return split;
+}
+
 Tensor Buffer::View(DType dtype, std::initializer_list<std::int64_t> shape) const {
   Tensor view(data_, dtype, shape, device_);
   QUIRE_CHECK(view.num_bytes() <= bytes_);

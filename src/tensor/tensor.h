@@ -42,6 +42,8 @@ class Tensor {
   Tensor Rows(std::int64_t first, std::int64_t count) const;      // [count, …]
   Tensor Columns(std::int64_t first, std::int64_t count) const;   // of a rank-2 tensor: [rows, count]
   Tensor Reshape(std::initializer_list<std::int64_t> shape) const;  // dense only, same number of elements
+  // A [rows, parts · size] tensor as [rows, parts, size]; its rows stay as far apart as they were.
+  Tensor SplitColumns(std::int64_t parts, std::int64_t size) const;
 
  private:
   void* data_ = nullptr;

@@ -1,0 +1,50 @@
+#include "engine/load.h"
+
+#include <cstdlib>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "weights/model_folder.h"
+
+namespace quire {
+namespace {
+
+// share/quire beside the binary's folder (installed), or above the build folder (in the source
+// tree).
+std::vector<std::filesystem::path> ShareFolders() {
+  std::vector<std::filesystem::path> folders;
+  if (const char* chosen = std::getenv("QUIRE_SHARE_DIR")) folders.emplace_back(chosen);
+  std::error_code ignored;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", ignored);
+  std::filesystem::path above = program.parent_path();
+  for (int level = 0; level < 3 && above.has_parent_path(); ++level) {
+    above = above.parent_path();
+    folders.push_back(above / "share" / "quire");
+  }
+  return folders;
+}
+
+}  // namespace
+
+Result<std::filesystem::path> FindModel(const std::string& name) {
+  if (!name.empty() && name != kBuiltInModelName) return FindModelFolder(name);
+  std::string looked;
+  for (const std::filesystem::path& share : ShareFolders()) {
+    const std::filesystem::path folder = share / "models" / "demo";
+    std::error_code ignored;
+    if (std::filesystem::exists(folder / "config.json", ignored)) return folder;
+    looked += (looked.empty() ? "" : ", ") + folder.string();
+  }
+  return ConfigFault("the built-in model is not where it was installed; looked in " + looked +
+                     " (QUIRE_SHARE_DIR names another folder)");
+}
+
+Result<std::unique_ptr<Engine>> LoadEngine(const EngineConfig& config, const LoadProgress& progress,
+                                           Engine::ReportHandler on_report) {
+  auto executor = LoadExecutor(config, progress);
+  if (!executor) return executor.error();
+  return std::make_unique<Engine>(std::move(executor).value(), std::move(on_report));
+}
+
+}  // namespace quire

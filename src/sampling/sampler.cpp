@@ -1,0 +1,115 @@
+#include "sampling/sampler.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace quire {
+namespace {
+
+std::size_t Index(SlotId slot) { return static_cast<std::size_t>(slot.value); }
+
+template <class T>
+std::int32_t Size(const std::vector<T>& values) {
+  return static_cast<std::int32_t>(values.size());
+}
+
+}  // namespace
+
+Result<Sampler> Sampler::Make(Backend& backend, std::int32_t num_slots, std::int64_t vocab_size) {
+  const auto slots = static_cast<std::size_t>(num_slots);
+  auto memory =
+      backend.Allocate(slots * (static_cast<std::size_t>(vocab_size) + 1) * sizeof(std::int32_t));
+  if (!memory) return memory.error();
+  return Sampler(backend, std::move(memory).value(), num_slots, vocab_size);
+}
+
+Sampler::Sampler(Backend& backend, Buffer memory, std::int32_t num_slots, std::int64_t vocab_size)
+    : backend_(&backend), memory_(std::move(memory)), slots_(static_cast<std::size_t>(num_slots)) {
+  auto* words = static_cast<std::int32_t*>(memory_.data());
+  state_.last_token = Tensor(words, DType::kI32, {num_slots}, memory_.device());
+  state_.token_counts =
+      Tensor(words + num_slots, DType::kI32, {num_slots, vocab_size}, memory_.device());
+}
+
+void Sampler::StartSlot(SlotId slot, SlotSampling sampling, std::span<const TokenId> prompt,
+                        std::span<const TokenId> output) {
+  Slot& state = slots_[Index(slot)];
+  state.sampling = std::move(sampling);
+  state.history.clear();
+  if (!state.sampling.bad_words.empty()) {
+    state.history.assign(prompt.begin(), prompt.end());
+    state.history.insert(state.history.end(), output.begin(), output.end());
+  }
+  if (state.sampling.row.has_penalties()) backend_->ResetSlot(state_, slot, prompt, output);
+}
+
+// A bad word's last token is masked while the tokens before it are the newest ones.
+void Sampler::BanCompletions(const Slot& slot) {
+  for (const std::vector<TokenId>& word : slot.sampling.bad_words) {
+    const std::size_t before = word.size() - 1;
+    if (before <= slot.history.size() &&
+        std::equal(word.begin(), word.end() - 1,
+                   slot.history.end() - static_cast<std::ptrdiff_t>(before))) {
+      banned_.push_back(word.back());
+    }
+  }
+}
+
+void Sampler::AddRow(const SampleRequest& request) {
+  const Slot& slot = slots_[Index(request.slot)];
+  SamplingRow row = slot.sampling.row;
+  row.slot = request.slot.value;
+  row.output_index = request.output_index;
+  row.bias_begin = Size(biases_);
+  biases_.insert(biases_.end(), slot.sampling.biases.begin(), slot.sampling.biases.end());
+  row.bias_end = Size(biases_);
+  row.allowed_begin = Size(allowed_);
+  allowed_.insert(allowed_.end(), slot.sampling.allowed.begin(), slot.sampling.allowed.end());
+  row.allowed_end = Size(allowed_);
+  row.banned_begin = Size(banned_);
+  if (request.ban_stop_tokens) {
+    banned_.insert(banned_.end(), slot.sampling.stop_tokens.begin(),
+                   slot.sampling.stop_tokens.end());
+  }
+  BanCompletions(slot);
+  row.banned_end = Size(banned_);
+  rows_.push_back(row);
+}
+
+void Sampler::SizeResults(std::size_t rows, std::int32_t max_top) {
+  tokens_.resize(rows);
+  faults_.resize(rows);
+  logprobs_.resize(rows);
+  ranks_.resize(rows);
+  top_.resize(rows * static_cast<std::size_t>(max_top));
+  results_ = {tokens_, faults_, logprobs_, ranks_, top_, max_top};
+}
+
+const SampledRows& Sampler::Sample(const Tensor& logits, std::span<const SampleRequest> requests) {
+  rows_.clear();
+  biases_.clear();
+  allowed_.clear();
+  banned_.clear();
+  std::int32_t max_top = 0;
+  for (const SampleRequest& request : requests) {
+    AddRow(request);
+    max_top = std::max(max_top, rows_.back().num_logprobs);
+  }
+  SizeResults(requests.size(), max_top);
+  backend_->Sample(logits, {rows_, biases_, allowed_, banned_}, state_, results_);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    Slot& slot = slots_[Index(requests[i].slot)];
+    if (!slot.sampling.bad_words.empty()) slot.history.push_back(tokens_[i]);
+  }
+  return results_;
+}
+
+const SampledRows& Sampler::Score(const Tensor& logits, std::span<const TokenId> tokens,
+                                  std::int32_t num_top) {
+  SizeResults(tokens.size(), num_top);
+  std::copy(tokens.begin(), tokens.end(), tokens_.begin());
+  backend_->ScoreTokens(logits, num_top, results_);
+  return results_;
+}
+
+}  // namespace quire
