@@ -19,13 +19,21 @@
 namespace quire {
 
 struct LlmOptions {
-  std::string model;             // a Hugging Face folder, or org/name in the Hugging Face cache
+  std::string model;  // a Hugging Face folder, or org/name in the Hugging Face cache
   std::string device = "cpu";
-  std::string dtype = "auto";    // auto, float32, bfloat16, float16
-  std::int32_t max_model_len = 0;          // 0: the model's own
-  std::int32_t max_num_seqs = 0;           // 0: the device's default
-  std::int32_t num_threads = 0;            // 0: all cores
-  std::int64_t kv_cache_memory_bytes = 0;  // 0: a share of the free memory
+  std::string dtype = "auto";               // auto, float32, bfloat16, float16
+  std::int32_t max_model_len = 0;           // 0: the model's own
+  std::int32_t max_num_seqs = 0;            // 0: the device's default
+  std::int32_t num_threads = 0;             // 0: all cores
+  std::int32_t max_num_batched_tokens = 0;  // 0: the device's default
+  std::int32_t block_size = 16;
+  std::int64_t num_gpu_blocks_override = 0;  // 0: sized by memory
+  std::int64_t kv_cache_memory_bytes = 0;    // 0: a share of the free memory
+  double gpu_memory_utilization = 0.92;      // that share; on a CPU at most 2 GiB
+  bool enable_prefix_caching = true;
+  bool load_dummy_weights = false;  // seeded random ones for the folder's config.json
+  std::uint64_t seed = 0;           // of those
+  std::string cpu_isa;              // empty: the best that the CPU has
 };
 
 // As in OpenAI's API; the values are checked, and a bad one is an error of the generation.
@@ -37,7 +45,7 @@ struct GenerateOptions {
   float repetition_penalty = 1.0F;
   float presence_penalty = 0.0F;
   float frequency_penalty = 0.0F;
-  std::int64_t seed = -1;    // −1: a random one
+  std::int64_t seed = -1;  // −1: a random one
   std::int32_t max_tokens = 256;
   bool ignore_eos = false;
   std::vector<std::string> stop;
@@ -49,8 +57,8 @@ struct Generation {
   std::string text;
   std::vector<std::int32_t> token_ids;
   std::int32_t num_prompt_tokens = 0;
-  std::string finish_reason;   // "stop", "length", "abort", "error"
-  std::string error;           // not empty where it failed
+  std::string finish_reason;  // "stop", "length", "abort", "error"
+  std::string error;          // not empty where it failed
   double seconds_to_first_token = 0;
   double seconds = 0;
 };
@@ -60,14 +68,14 @@ class Llm;
 // The loaded model, or why there is none.
 struct LlmResult {
   std::unique_ptr<Llm> llm;
-  std::string error;      // one line that names the file and field, or the flag
-  int exit_code = 0;      // what the command line would exit with
+  std::string error;  // one line that names the file and field, or the flag
+  int exit_code = 0;  // what the command line would exit with
   explicit operator bool() const { return llm != nullptr; }
   Llm* operator->() const { return llm.get(); }
 };
 
 struct ChatTurn {
-  std::string role;     // "system", "user", "assistant"
+  std::string role;  // "system", "user", "assistant"
   std::string content;
 };
 

@@ -152,11 +152,13 @@ class Backend {
   virtual void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) = 0;
   // x += y. [tokens, width]
   virtual void Add(const Tensor& x, const Tensor& y) = 0;
-  // out = x / sqrt(mean(x²) + eps) · weight over the last dimension. x, out: [rows, width], rows may be
-  // strided and out may be x; weight: float32 [width].
+  // out = x / sqrt(mean(x²) + eps) · weight over the last dimension. x, out: [rows, width] or
+  // [rows, parts, width] (the heads of q and k), rows may be strided and out may be x; weight: float32
+  // [width].
   virtual void RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) = 0;
   // out [rows, out_features] = x [rows, in_features] Wᵀ + b. out may be float32 whatever x is.
   virtual void MatMul(const Tensor& x, const LinearWeight& weight, const Tensor& out) = 0;
+  // Here and below q, k and v are cut out of one qkv matrix: their rows are strided.
   // Rotates q [tokens, heads, head_dim] and k in place, halves apart (GPT-NeoX order):
   // cos_sin float32 [positions, rotary_dim]: cosines of the rotary_dim/2 frequencies, then sines.
   virtual void Rope(const Tensor& q, const Tensor& k, const Tensor& positions,
@@ -188,7 +190,7 @@ class Backend {
                          std::span<const TokenId> output) = 0;
 
   // -- fused --------------------------------------------------------------------------------------------
-  // residual += x, then out = RmsNorm(residual). All [tokens, hidden].
+  // residual += x, then out = RmsNorm(residual). All [tokens, hidden]; out may be x.
   virtual void AddRmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, float eps,
                           const Tensor& out);
 };

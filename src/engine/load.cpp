@@ -40,7 +40,8 @@ Result<std::filesystem::path> FindModel(const std::string& name) {
                      " (QUIRE_SHARE_DIR names another folder)");
 }
 
-Result<std::unique_ptr<Engine>> LoadEngine(const EngineConfig& config, const LoadProgress& progress,
+Result<std::unique_ptr<Engine>> LoadEngine(const EngineConfig& config,
+                                           const LoadProgressHandler& progress,
                                            Engine::ReportHandler on_report) {
   auto executor = LoadExecutor(config, progress);
   if (!executor) return executor.error();

@@ -20,7 +20,8 @@ constexpr const char* kBuiltInModelName = "quire-demo";
 Result<std::filesystem::path> FindModel(const std::string& name);
 
 // Loads the model of config.model_folder and starts the engine.
-Result<std::unique_ptr<Engine>> LoadEngine(const EngineConfig& config, const LoadProgress& progress,
+Result<std::unique_ptr<Engine>> LoadEngine(const EngineConfig& config,
+                                           const LoadProgressHandler& progress,
                                            Engine::ReportHandler on_report);
 
 }  // namespace quire

@@ -143,7 +143,7 @@ std::optional<HttpFault> HttpRequestParser::ParseStartLine(std::string_view line
   }
   if (method == "CONNECT") return HttpFault{501, "CONNECT is not supported"};
   request_.minor_version = version[7] - '0';
-  request_.head.method = method;
+  request_.head.method = std::string(method);
   return ParseTarget(target);
 }
 
@@ -155,7 +155,7 @@ std::optional<HttpFault> HttpRequestParser::ParseTarget(std::string_view target)
   }
   if (target == "*") {
     if (request_.head.method != "OPTIONS") return malformed;
-    request_.head.path = target;
+    request_.head.path = std::string(target);
     return std::nullopt;
   }
   if (target.front() != '/') {
@@ -172,8 +172,9 @@ std::optional<HttpFault> HttpRequestParser::ParseTarget(std::string_view target)
   }
   const auto question = target.find('?');
   const std::string_view path = target.substr(0, question);
-  request_.head.path = path.empty() ? std::string_view("/") : path;
-  if (question != std::string_view::npos) request_.head.query = target.substr(question + 1);
+  request_.head.path = std::string(path.empty() ? std::string_view("/") : path);
+  if (question != std::string_view::npos)
+    request_.head.query = std::string(target.substr(question + 1));
   return std::nullopt;
 }
 

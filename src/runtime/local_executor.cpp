@@ -30,7 +30,7 @@ class LocalExecutor final : public Executor {
  public:
   explicit LocalExecutor(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
 
-  Status Load(const RuntimeConfig& config, const LoadProgress& progress);
+  Status Load(const RuntimeConfig& config, const LoadProgressHandler& progress);
 
   const EngineInfo& info() const override { return info_; }
   int max_steps_in_flight() const override { return 1; }
@@ -45,7 +45,7 @@ class LocalExecutor final : public Executor {
  private:
   Status FillInfo(const RuntimeConfig& config, const Json& model_config);
   Status ReadWeights(const RuntimeConfig& config, const Json& model_config,
-                     const LoadProgress& progress);
+                     const LoadProgressHandler& progress);
   Status BuildRunner(const RuntimeConfig& config);
   Result<std::int64_t> NumBlocks(const RuntimeConfig& config, std::size_t block_bytes) const;
 
@@ -74,7 +74,7 @@ Result<DType> ChooseDType(const std::string& name, const ModelShape& shape,
   return *dtype;
 }
 
-Status LocalExecutor::Load(const RuntimeConfig& config, const LoadProgress& progress) {
+Status LocalExecutor::Load(const RuntimeConfig& config, const LoadProgressHandler& progress) {
   auto model_config = ReadJsonFile(config.model_folder / "config.json");
   if (!model_config) return model_config.error();
   QUIRE_RETURN_IF_ERROR(FillInfo(config, *model_config));
@@ -110,7 +110,7 @@ Status LocalExecutor::FillInfo(const RuntimeConfig& config, const Json& model_co
 }
 
 Status LocalExecutor::ReadWeights(const RuntimeConfig& config, const Json& model_config,
-                                  const LoadProgress& progress) {
+                                  const LoadProgressHandler& progress) {
   std::shared_ptr<const TensorStore> store;
   if (config.load_format == LoadFormat::kDummy) {
     store = MakeDummyStore(config.seed, dtype_);
@@ -200,7 +200,7 @@ EngineInfo LimitsOf(const RuntimeConfig& config, std::int64_t vocab_size,
 }
 
 Result<std::unique_ptr<Executor>> LoadExecutor(const RuntimeConfig& config,
-                                               const LoadProgress& progress) {
+                                               const LoadProgressHandler& progress) {
   if (config.device == "null") return MakeNullExecutor(config);
   auto backend = MakeBackend(config);
   if (!backend) return backend.error();

@@ -12,12 +12,12 @@
 namespace quire {
 
 // Bytes of weights read so far, and of all.
-using LoadProgress = std::function<void(std::size_t done, std::size_t total)>;
+using LoadProgressHandler = std::function<void(std::size_t done, std::size_t total)>;
 
 // The executor that the config asks for, its model loaded: device "null" computes nothing, every
 // other name is one of the table of back ends. Errors: kConfig (flags), kModel (the folder),
 // kDevice (memory).
 Result<std::unique_ptr<Executor>> LoadExecutor(const RuntimeConfig& config,
-                                               const LoadProgress& progress);
+                                               const LoadProgressHandler& progress);
 
 }  // namespace quire
