@@ -13,7 +13,9 @@
 #include <vector>
 
 #include "fleet/process_gateway.h"
+#include "ipc/codec.h"
 #include "ipc/engine_link.h"
+#include "ipc/ring.h"
 
 namespace quire {
 namespace {
@@ -84,11 +86,29 @@ bool Load(EngineLink& link, const FakeOptions& options) {
   return true;
 }
 
+// Writes into the ring what no EngineLink would.
+int RunBroken(const ChannelFds& fds, bool in_frames) {
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  auto memory = RingMemory::Open(UniqueFd(fds.ring));
+  if (!memory) return 1;
+  RingWriter writer(*memory, {fds.doorbell, fds.space});
+  std::string bytes = "these are no frames, these are no frames";
+  if (in_frames) {
+    bytes = Encode(EngineReport{}).value();
+    bytes[6] = 2;  // another type, which has another length
+    bytes += Encode(Message(EngineInfo{})).value();
+  }
+  (void)writer.Write(bytes, fds.socket);
+  while (true) ::pause();
+}
+
 int RunEngine(const FakeOptions& options) {
   const bool stubborn = options.mode == "stubborn";
   if (stubborn) std::signal(SIGTERM, SIG_IGN);
   const auto fds = ParseChannelFds(options.ipc_fds);
   if (!fds) return 2;
+  if (options.mode == "sends-nonsense") return RunBroken(*fds, true);
+  if (options.mode == "sends-no-frames") return RunBroken(*fds, false);
   auto link = EngineLink::Open(*fds, {[=] {
                                         if (!stubborn) ::_exit(0);
                                       },

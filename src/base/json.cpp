@@ -1,7 +1,7 @@
 #include "base/json.h"
 
 #include <nlohmann/json.hpp>
-#include <set>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -10,8 +10,8 @@
 namespace quire {
 namespace {
 
-// Builds the document while it counts depth and remembers keys. nlohmann's parser keeps its own stack
-// on the heap, so nesting costs no machine stack before we refuse it.
+// Builds the document while it counts depth and remembers keys. nlohmann's parser keeps its own
+// stack on the heap, so nesting costs no machine stack before we refuse it.
 class Builder : public nlohmann::json_sax<Json> {
  public:
   Builder(Json& root, const JsonLimits& limits) : root_(root), limits_(limits) {}
@@ -31,9 +31,11 @@ class Builder : public nlohmann::json_sax<Json> {
 
   bool key(string_t& name) override {
     if (name.size() > limits_.max_key_bytes) return Fail("a key is too long", "invalid_json");
-    if (!limits_.allow_duplicate_keys && !keys_.back().insert(name).second)
+    const auto [known, fresh] = keys_.back().emplace(name, keys_.back().size());
+    if (!fresh && !limits_.allow_duplicate_keys)
       return Fail("a key is given twice", "duplicate_key");
     key_ = std::move(name);
+    key_index_ = known->second;
     return true;
   }
 
@@ -62,10 +64,14 @@ class Builder : public nlohmann::json_sax<Json> {
       parent.push_back(std::move(value));
       return &parent.back();
     }
-    // ordered_json's operator[] searches all keys; keys were checked above, so append.
+    // ordered_json's operator[] searches all keys; ours know their place.
     auto& object = parent.get_ref<Json::object_t&>();
-    object.emplace_back(std::move(key_), std::move(value));
-    return &object.back().second;
+    if (key_index_ < object.size()) {  // given twice: the last one counts, as in Python
+      (object.begin() + static_cast<std::ptrdiff_t>(key_index_))->second = std::move(value);
+    } else {
+      object.emplace_back(std::move(key_), std::move(value));
+    }
+    return &(object.begin() + static_cast<std::ptrdiff_t>(key_index_))->second;
   }
 
   bool Open(Json container) {
@@ -90,15 +96,18 @@ class Builder : public nlohmann::json_sax<Json> {
   Json& root_;
   const JsonLimits& limits_;
   std::vector<Json*> stack_;
-  std::vector<std::set<std::string>> keys_;
+  // Of the objects that are open: key → place. Arrays have an empty one.
+  std::vector<std::unordered_map<std::string, std::size_t>> keys_;
   std::string key_;
+  std::size_t key_index_ = 0;
   Error error_{ErrorKind::kInvalidRequest, "could not parse the JSON", "", "invalid_json"};
 };
 
 }  // namespace
 
 Result<Json> ParseJson(std::string_view text, const JsonLimits& limits) {
-  if (text.empty()) return InvalidRequest("could not parse the JSON: it is empty", "", "invalid_json");
+  if (text.empty())
+    return InvalidRequest("could not parse the JSON: it is empty", "", "invalid_json");
   Json root;
   Builder builder(root, limits);
   if (!Json::sax_parse(text.begin(), text.end(), &builder)) return std::move(builder).TakeError();

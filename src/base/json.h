@@ -15,11 +15,11 @@ using Json = nlohmann::ordered_json;  // keeps the order of keys, as chat templa
 struct JsonLimits {
   int max_depth = 100;
   std::size_t max_key_bytes = 65536;
-  bool allow_duplicate_keys = false;
+  bool allow_duplicate_keys = false;  // then the last one counts, in the first one's place
 };
 
-// One JSON document and nothing behind it. Refuses invalid UTF-8, lone surrogates, duplicate keys and
-// too deep nesting. Integers that fit 64 bits stay integers. The error has code json_too_deep,
+// One JSON document and nothing behind it. Refuses invalid UTF-8, lone surrogates, duplicate keys
+// and too deep nesting. Integers that fit 64 bits stay integers. The error has code json_too_deep,
 // duplicate_key or invalid_json, and no bytes of the text.
 Result<Json> ParseJson(std::string_view text, const JsonLimits& limits = {});
 

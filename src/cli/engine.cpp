@@ -49,20 +49,22 @@ int RunEngine(Flags& flags) {
   auto fds = ParseChannelFds(flags.ipc_fds);
   if (!fds) return Fail(fds.error());
   Signal shutdown;
-  auto link = EngineLink::Open(*fds, {.on_shutdown = [&] { shutdown.Set(); },
-                                      .on_peer_gone = [] { ::_exit(1); }});
+  auto link = EngineLink::Open(
+      *fds, {.on_shutdown = [&] { shutdown.Set(); }, .on_peer_gone = [] { ::_exit(1); }});
   if (!link) return Fail(link.error());
   if (const Status status = FinishEngineFlags(flags.engine); !status.ok())
     return Refuse(**link, status.error());
   auto engine = LoadEngine(
       flags.engine.config,
-      [&](std::size_t done, std::size_t total) { (void)(*link)->SendLoading({done, total}); },
+      [&](std::size_t done, std::size_t total) {
+        (void)(*link)->SendLoading({done, total});
+      },
       [&](EngineReport report) { (void)(*link)->SendReport(report); });
   if (!engine) return Refuse(**link, engine.error());
-  const Status ready =
-      (*link)->SendReady((*engine)->info(),
-                         {.on_submit = [&](Request request) { (*engine)->Submit(std::move(request)); },
-                          .on_cancel = [&](RequestId id) { (*engine)->Cancel(id); }});
+  const Status ready = (*link)->SendReady(
+      (*engine)->info(),
+      {.on_submit = [&](Request request) { (*engine)->Submit(std::move(request)); },
+       .on_cancel = [&](RequestId id) { (*engine)->Cancel(id); }});
   if (ready.ok()) shutdown.Wait();
   // Nobody waits for what is under way: the process ends here, its memory with it.
   std::fflush(nullptr);
@@ -73,7 +75,8 @@ int RunEngine(Flags& flags) {
 
 Command AddEngineCommand(CLI::App& program) {
   auto flags = std::make_shared<Flags>();
-  CLI::App* command = program.add_subcommand("engine", "The engine process; `quire serve` starts it");
+  CLI::App* command =
+      program.add_subcommand("engine", "The engine process; `quire serve` starts it");
   command->group("");
   command->add_option("--ipc-fds", flags->ipc_fds, "Descriptors of the channel")->required();
   AddEngineFlags(*command, flags->engine);

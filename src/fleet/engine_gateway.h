@@ -18,8 +18,8 @@ class EngineGateway {
   // finish reason, and there is always one, except after Cancel: then none may follow.
   using OutputHandler = std::function<void(RequestOutput)>;
   // After each report of the engine, on the gateway's thread, before the outputs of that report are
-  // handed out (so that counters are never behind what a client saw). When the engine dies it is told
-  // zeros, before the unfinished requests end: the next engine's counters begin at zero again.
+  // handed out (so that counters are never behind what a client saw). When the engine dies it is
+  // told zeros, before the unfinished requests end: the next engine's counters begin at zero again.
   using StatsHandler = std::function<void(const EngineStats&)>;
 
   virtual ~EngineGateway() = default;

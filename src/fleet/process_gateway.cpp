@@ -171,6 +171,7 @@ std::optional<Duration> ProcessGateway::Impl::AfterDeath(const Death& death) {
   std::unique_ptr<EngineSession> session;  // buried without the lock
   std::shared_ptr<const StatsHandler> on_stats;
   EngineState state = EngineState::kRestarting;
+  bool changed = false;
   {
     const std::lock_guard lock(mutex_);
     if (stop_grace_) {
@@ -183,7 +184,7 @@ std::optional<Duration> ProcessGateway::Impl::AfterDeath(const Death& death) {
       state = EngineState::kFailed;
       if (!ever_ready_) fatal_ = Error{death.kind, death.how, "", ""};
     }
-    state_ = state;
+    changed = std::exchange(state_, state) != state;
     stats_ = EngineStats();
     session = std::move(session_);
     unfinished.swap(handlers_);
@@ -204,7 +205,7 @@ std::optional<Duration> ProcessGateway::Impl::AfterDeath(const Death& death) {
     output.error = Away(state).message;
     (*handler)(std::move(output));
   }
-  TellState(state);
+  if (changed) TellState(state);
   return wait;
 }
 

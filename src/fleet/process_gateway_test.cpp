@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <spawn.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -63,7 +62,8 @@ bool IsGone(pid_t pid) {
   return end != std::string::npos && text.compare(end + 2, 1, "Z") == 0;
 }
 
-// Owns what came for the requests of one test.
+// Owns what came for the requests of one test. Must outlive the gateway, which ends what is
+// unfinished.
 class Inbox {
  public:
   EngineGateway::OutputHandler Handler() {
@@ -113,6 +113,7 @@ TEST(ProcessGatewayTest, LoadsAnswersAndStops) {
   std::vector<EngineState> states;
   auto options = Options("echo");
   options.on_state = [&](EngineState state) { states.push_back(state); };
+  Inbox inbox;
   ProcessGateway gateway(options);
   std::atomic<std::uint64_t> steps = 0;
   gateway.OnStats([&](const EngineStats& stats) { steps = stats.num_steps; });
@@ -123,7 +124,6 @@ TEST(ProcessGatewayTest, LoadsAnswersAndStops) {
   EXPECT_EQ(gateway.info().vocab_size, 2000);
   EXPECT_EQ(gateway.state(), EngineState::kReady);
   EXPECT_LE(done, 100U);
-  Inbox inbox;
   ASSERT_TRUE(gateway.Submit(MakeRequest(1, {5, 6, 7}), inbox.Handler()).ok());
   ASSERT_TRUE(inbox.WaitFinished(1));
   EXPECT_EQ(inbox.tokens(), (std::vector<TokenId>{5, 6, 7}));
@@ -134,16 +134,15 @@ TEST(ProcessGatewayTest, LoadsAnswersAndStops) {
   gateway.Stop(seconds(5));
   EXPECT_EQ(::kill(pid, 0), -1);  // no zombie either
   EXPECT_EQ(gateway.Submit(MakeRequest(2, {5}), inbox.Handler()).error().code, "server_draining");
-  EXPECT_EQ(states, (std::vector<EngineState>{EngineState::kReady, EngineState::kDraining,
-                                              EngineState::kDraining}));
+  EXPECT_EQ(states, (std::vector<EngineState>{EngineState::kReady, EngineState::kDraining}));
 }
 
 TEST(ProcessGatewayTest, ManyThreadsSubmitAtOnce) {
+  Inbox inbox;
   ProcessGateway gateway(Options("echo"));
   ASSERT_TRUE(gateway.WaitReady().ok());
   constexpr int kThreads = 4;
   constexpr int kEach = 200;
-  Inbox inbox;
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&, t] {
@@ -162,9 +161,9 @@ TEST(ProcessGatewayTest, ManyThreadsSubmitAtOnce) {
 TEST(ProcessGatewayTest, AReportLargerThanTheRingTravelsInPieces) {
   auto options = Options("echo");
   options.ring_bytes = 4096;
+  Inbox inbox;
   ProcessGateway gateway(options);
   ASSERT_TRUE(gateway.WaitReady().ok());
-  Inbox inbox;
   ASSERT_TRUE(gateway.Submit(MakeRequest(1, {kBig, 3'000'000}), inbox.Handler()).ok());
   ASSERT_TRUE(inbox.WaitFinished(1));
   EXPECT_EQ(inbox.tokens().size(), 3'000'000U);
@@ -177,10 +176,10 @@ TEST(ProcessGatewayTest, AReportLargerThanTheRingTravelsInPieces) {
 
 TEST(ProcessGatewayTest, DeathEndsRequestsAndTheEngineComesBack) {
   for (const TokenId death : {kExit, kCrash}) {
+    Inbox inbox;
     ProcessGateway gateway(Options("echo"));
     ASSERT_TRUE(gateway.WaitReady().ok());
     const pid_t first = gateway.engine_pid();
-    Inbox inbox;
     for (std::uint64_t id = 1; id <= 3; ++id) {
       ASSERT_TRUE(gateway.Submit(MakeRequest(id, {kHold}), inbox.Handler()).ok());
     }
@@ -205,6 +204,7 @@ TEST(ProcessGatewayTest, DeathEndsRequestsAndTheEngineComesBack) {
 }
 
 TEST(ProcessGatewayTest, ABadModelIsReportedAndNotTriedAgain) {
+  Inbox inbox;
   ProcessGateway gateway(Options("bad-model"));
   const auto info = gateway.WaitReady();
   ASSERT_FALSE(info.ok());
@@ -212,7 +212,6 @@ TEST(ProcessGatewayTest, ABadModelIsReportedAndNotTriedAgain) {
   EXPECT_EQ(info.error().message, "config.json: hidden_size is missing");
   EXPECT_EQ(gateway.state(), EngineState::kFailed);
   EXPECT_EQ(gateway.restarts(), 0U);
-  Inbox inbox;
   EXPECT_EQ(gateway.Submit(MakeRequest(1, {1}), inbox.Handler()).error().code, "engine_failed");
 }
 
@@ -225,8 +224,8 @@ TEST(ProcessGatewayTest, AnEngineThatNeverGetsReadyIsGivenUp) {
   EXPECT_EQ(info.error().kind, ErrorKind::kInternal);
   EXPECT_EQ(info.error().message, "the engine exited with code 9");
   EXPECT_EQ(gateway.restarts(), 4U);
-  ProcessGateway missing(
-      {.program = "/nonexistent/quire", .argv = {"quire"}, .restart = options.restart});
+  options.program = "/nonexistent/quire";
+  ProcessGateway missing(options);
   EXPECT_FALSE(missing.WaitReady().ok());
 }
 
@@ -237,9 +236,9 @@ TEST(ProcessGatewayTest, AnEngineThatDoesNotComeBackIsGivenUp) {
   options.restart.first_wait = milliseconds(5);
   std::atomic<bool> failed = false;
   options.on_state = [&](EngineState s) { failed = s == EngineState::kFailed; };
+  Inbox inbox;
   ProcessGateway gateway(options);
   ASSERT_TRUE(gateway.WaitReady().ok());
-  Inbox inbox;
   ASSERT_TRUE(gateway.Submit(MakeRequest(1, {kCrash}), inbox.Handler()).ok());
   ASSERT_TRUE(Eventually([&] { return failed.load(); }));
   EXPECT_EQ(gateway.state(), EngineState::kFailed);
@@ -249,9 +248,9 @@ TEST(ProcessGatewayTest, AnEngineThatDoesNotComeBackIsGivenUp) {
 }
 
 TEST(ProcessGatewayTest, CancelReachesTheEngineAndNothingFollows) {
+  Inbox inbox;
   ProcessGateway gateway(Options("echo"));
   ASSERT_TRUE(gateway.WaitReady().ok());
-  Inbox inbox;
   ASSERT_TRUE(gateway.Submit(MakeRequest(77, {kHold}), inbox.Handler()).ok());
   gateway.Cancel({77});
   EXPECT_EQ(gateway.num_unfinished(), 0U);
@@ -263,9 +262,9 @@ TEST(ProcessGatewayTest, CancelReachesTheEngineAndNothingFollows) {
 }
 
 TEST(ProcessGatewayTest, ARequestInsideItsHandlerMaySubmitAndCancel) {
+  Inbox inbox;
   ProcessGateway gateway(Options("echo"));
   ASSERT_TRUE(gateway.WaitReady().ok());
-  Inbox inbox;
   ASSERT_TRUE(gateway
                   .Submit(MakeRequest(1, {5, 6}),
                           [&](const RequestOutput& output) {
@@ -281,10 +280,10 @@ TEST(ProcessGatewayTest, ARequestInsideItsHandlerMaySubmitAndCancel) {
 TEST(ProcessGatewayTest, ABoundedQueueToAnEngineThatDoesNotRead) {
   auto options = Options("echo");
   options.max_queued_bytes = std::size_t{2} << 20;
+  Inbox inbox;
   ProcessGateway gateway(options);
   ASSERT_TRUE(gateway.WaitReady().ok());
   ::kill(gateway.engine_pid(), SIGSTOP);
-  Inbox inbox;
   int accepted = 0;
   Status status;
   const TimePoint begin = Now();
@@ -310,10 +309,10 @@ TEST(ProcessGatewayTest, ABoundedQueueToAnEngineThatDoesNotRead) {
 TEST(ProcessGatewayTest, AStubbornEngineIsKilled) {
   auto options = Options("stubborn");
   options.kill_after = milliseconds(300);
+  Inbox inbox;
   ProcessGateway gateway(options);
   ASSERT_TRUE(gateway.WaitReady().ok());
   const pid_t pid = gateway.engine_pid();
-  Inbox inbox;
   ASSERT_TRUE(gateway.Submit(MakeRequest(1, {kHold}), inbox.Handler()).ok());
   const TimePoint begin = Now();
   gateway.Stop(milliseconds(100));
@@ -341,6 +340,21 @@ TEST(ProcessGatewayTest, StopWhileLoadingOrWaiting) {
   const TimePoint begin = Now();
   gateway.Stop(seconds(1));
   EXPECT_LT(Seconds(Now() - begin), 1.0);
+}
+
+TEST(ProcessGatewayTest, AMessageThatMakesNoSenseIsSkipped) {
+  ProcessGateway gateway(Options("sends-nonsense"));
+  EXPECT_TRUE(gateway.WaitReady().ok());  // which came behind the nonsense
+  EXPECT_EQ(gateway.restarts(), 0U);
+}
+
+TEST(ProcessGatewayTest, AnEngineThatDoesNotSpeakInFramesIsKilled) {
+  auto options = Options("sends-no-frames");
+  options.restart.first_wait = milliseconds(5);
+  ProcessGateway gateway(options);
+  const auto info = gateway.WaitReady();
+  ASSERT_FALSE(info.ok());
+  EXPECT_EQ(info.error().message, "the engine was killed by signal 9 (Killed)");
 }
 
 // A front end in a process of its own, which the test kills without warning.
@@ -383,9 +397,9 @@ double CpuSeconds(clockid_t clock) {
 }
 
 TEST(ProcessGatewayTest, IdleCostsNothingAndTheNextAnswerIsFast) {
+  Inbox inbox;
   ProcessGateway gateway(Options("echo"));
   ASSERT_TRUE(gateway.WaitReady().ok());
-  Inbox inbox;
   ASSERT_TRUE(gateway.Submit(MakeRequest(1, {1}), inbox.Handler()).ok());
   ASSERT_TRUE(inbox.WaitFinished(1));
   clockid_t engine_clock{};

@@ -21,28 +21,29 @@ struct LayerRange {
 struct BuildContext {
   Backend& backend;
   ParallelConfig parallel;
-  Communicator& tp;  // the tensor-parallel group
-  DType dtype = DType::kF32;        // weights are stored so
+  Communicator& tp;           // the tensor-parallel group
+  DType dtype = DType::kF32;  // weights are stored so
   DType kv_dtype = DType::kF32;
-  LayerRange layers;
-  int max_positions = 0;            // rope tables reach this far
-  std::function<void(std::size_t bytes)> loaded;  // progress: bytes of checkpoint consumed; may be empty
+  LayerRange layers = {};
+  int max_positions = 0;  // rope tables reach this far
+  // Progress: bytes of the checkpoint consumed; may be empty.
+  std::function<void(std::size_t bytes)> loaded = {};
 };
 
 // While a step runs on one rank.
 struct ForwardContext {
   Backend& backend;
   Communicator& tp;
-  Arena& arena;                  // scratch, reset after the step
-  DType dtype = DType::kF32;     // of activations
+  Arena& arena;               // scratch, reset after the step
+  DType dtype = DType::kF32;  // of activations
   const AttentionBatch& batch;
-  std::span<const KvLayer> kv;   // of this stage's layers; index = layer − LayerRange::first
+  std::span<const KvLayer> kv;  // of this stage's layers; index = layer − LayerRange::first
 
   Tensor Take(std::initializer_list<std::int64_t> shape) { return arena.Take(dtype, shape); }
 };
 
-// The state between layers, and between pipeline stages. Each norm adds x to the residual stream and
-// normalises the sum.
+// The state between layers, and between pipeline stages. Each norm adds x to the residual stream
+// and normalises the sum.
 struct Hidden {
   Tensor x;         // [tokens, hidden] output of the last sublayer, not yet added
   Tensor residual;  // [tokens, hidden], empty before the first layer

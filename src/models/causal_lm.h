@@ -17,8 +17,8 @@ struct ModelShape {
   std::int64_t vocab_size = 0;
   std::int64_t hidden_size = 0;
   int num_layers = 0;
-  int max_position_embeddings = 0;  // as far as positions may go, rope scaling included
-  DType stored_dtype = DType::kF32;      // torch_dtype / dtype
+  int max_position_embeddings = 0;   // as far as positions may go, rope scaling included
+  DType stored_dtype = DType::kF32;  // torch_dtype / dtype
 };
 
 // A model on one rank. Immutable once built; Forward is const and keeps its state in the context.

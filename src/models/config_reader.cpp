@@ -55,10 +55,9 @@ double ConfigReader::Real(std::string_view field, double min, double max,
   }
   if (value->is_number()) {
     const auto number = value->get<double>();
-    if (std::isfinite(number) && number > min && number <= max) return number;
+    if (std::isfinite(number) && number >= min && number <= max) return number;
   }
-  Fail(field,
-       fmt::format("must be a number above {} and at most {}, it is {}", min, max, Show(*value)));
+  Fail(field, fmt::format("must be {} … {}, it is {}", min, max, Show(*value)));
   return max;
 }
 

@@ -23,7 +23,6 @@ class ConfigReader {
   bool Has(std::string_view field) const { return Find(field) != nullptr; }
   std::int64_t Int(std::string_view field, std::int64_t min, std::int64_t max,
                    std::optional<std::int64_t> absent = std::nullopt);
-  // min < value ≤ max.
   double Real(std::string_view field, double min, double max,
               std::optional<double> absent = std::nullopt);
   bool Bool(std::string_view field, bool absent);

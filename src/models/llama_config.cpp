@@ -12,7 +12,8 @@ namespace quire {
 namespace {
 
 constexpr std::int64_t kMaxLayers = 1000;
-constexpr std::int64_t kMaxPositions = std::int64_t{1} << 26;
+constexpr std::int64_t kMaxHeadDim = 1024;
+constexpr std::int64_t kMaxPositions = std::int64_t{1} << 24;
 constexpr std::int64_t kMaxWindow = std::int64_t{1} << 30;
 
 void ReadHeads(ConfigReader& read, LlamaConfig& config) {
@@ -31,7 +32,12 @@ void ReadHeads(ConfigReader& read, LlamaConfig& config) {
                                          hidden, heads.num_heads));
   }
   heads.head_dim =
-      read.Int("head_dim", 2, 1024, is_qwen3 ? std::int64_t{128} : hidden / heads.num_heads);
+      read.Int("head_dim", 2, kMaxHeadDim, is_qwen3 ? std::int64_t{128} : hidden / heads.num_heads);
+  if (heads.head_dim > kMaxHeadDim)
+    read.Fail("hidden_size",
+              fmt::format("divided by num_attention_heads gives {} dimensions a head, "
+                          "more than {}",
+                          heads.head_dim, kMaxHeadDim));
 }
 
 void ReadBiases(ConfigReader& read, LlamaConfig& config) {
@@ -90,7 +96,8 @@ DType ReadStoredDType(ConfigReader& read) {
   if (name == "bfloat16") return DType::kBF16;
   if (name == "float16") return DType::kF16;
   if (name != "float32") {
-    read.Fail(field, "must be float32, bfloat16 or float16, it is \"" + name.substr(0, 80) + "\"");
+    read.Fail(field, fmt::format("must be float32, bfloat16 or float16, it is \"{}\"",
+                                 name.substr(0, 80)));
   }
   return DType::kF32;
 }
@@ -110,7 +117,7 @@ Result<LlamaConfig> ReadLlamaConfig(const Json& json, const std::string& archite
   config.rms_norm_eps = read.Real("rms_norm_eps", 0.0, 1.0, 1e-6);
   config.tie_word_embeddings = read.Bool("tie_word_embeddings", false);
   if (const std::string act = read.Text("hidden_act", "silu"); act != "silu")
-    read.Fail("hidden_act", "must be silu, it is \"" + act.substr(0, 80) + "\"");
+    read.Fail("hidden_act", fmt::format("must be silu, it is \"{}\"", act.substr(0, 80)));
   ReadHeads(read, config);
   ReadBiases(read, config);
   ReadSlidingWindows(read, json, config);

@@ -1,5 +1,7 @@
 #include "models/rope_config.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -7,25 +9,27 @@
 namespace quire {
 namespace {
 
+constexpr double kMinTheta = 1e-3;
 constexpr double kMaxTheta = 1e15;
+constexpr double kMinFactor = 1e-6;
 constexpr double kMaxFactor = 1e6;
-constexpr std::int64_t kMaxPositions = std::int64_t{1} << 30;
+constexpr std::int64_t kMaxPositions = std::int64_t{1} << 24;
 
 void ReadLlama3(ConfigReader& scaling, RopeParameters& rope) {
-  rope.low_freq_factor = scaling.Real("low_freq_factor", 0.0, kMaxFactor);
-  rope.high_freq_factor = scaling.Real("high_freq_factor", 0.0, kMaxFactor);
+  rope.low_freq_factor = scaling.Real("low_freq_factor", kMinFactor, kMaxFactor);
+  rope.high_freq_factor = scaling.Real("high_freq_factor", kMinFactor, kMaxFactor);
   if (rope.high_freq_factor <= rope.low_freq_factor)
     scaling.Fail("high_freq_factor", "must be above low_freq_factor");
 }
 
 void ReadYarn(ConfigReader& scaling, RopeParameters& rope) {
-  rope.beta_fast = scaling.Real("beta_fast", 0.0, kMaxFactor, 32.0);
-  rope.beta_slow = scaling.Real("beta_slow", 0.0, kMaxFactor, 1.0);
+  rope.beta_fast = scaling.Real("beta_fast", kMinFactor, kMaxFactor, 32.0);
+  rope.beta_slow = scaling.Real("beta_slow", kMinFactor, kMaxFactor, 1.0);
   rope.truncate = scaling.Bool("truncate", true);
   if (scaling.Has("attention_factor"))
-    rope.attention_factor = scaling.Real("attention_factor", 0.0, kMaxFactor);
-  rope.mscale = scaling.Real("mscale", -1e-300, kMaxFactor, 0.0);
-  rope.mscale_all_dim = scaling.Real("mscale_all_dim", -1e-300, kMaxFactor, 0.0);
+    rope.attention_factor = scaling.Real("attention_factor", kMinFactor, kMaxFactor);
+  rope.mscale = scaling.Real("mscale", 0.0, kMaxFactor, 0.0);
+  rope.mscale_all_dim = scaling.Real("mscale_all_dim", 0.0, kMaxFactor, 0.0);
   if (rope.theta == 1.0) scaling.Fail("rope_type", "yarn needs a rope_theta other than 1");
 }
 
@@ -39,8 +43,7 @@ std::int64_t Stretched(const RopeParameters& rope, std::int64_t max_positions) {
   return static_cast<std::int64_t>(std::clamp(stretched, 1.0, static_cast<double>(kMaxPositions)));
 }
 
-void ReadScaling(ConfigReader& scaling, const char* object, std::int64_t original,
-                 RopeParameters& rope) {
+void ReadScaling(ConfigReader& scaling, std::int64_t original, RopeParameters& rope) {
   const std::string type = scaling.Text("rope_type", scaling.Text("type", "default"));
   if (type == "default") return;
   if (type == "linear") {
@@ -50,11 +53,12 @@ void ReadScaling(ConfigReader& scaling, const char* object, std::int64_t origina
   } else if (type == "yarn") {
     rope.scaling = RopeScaling::kYarn;
   } else {
-    scaling.Fail("rope_type", "\"" + type.substr(0, 80) + "\" is not supported in " + object +
-                                  " (default, linear, llama3 and yarn are)");
+    scaling.Fail("rope_type",
+                 fmt::format("\"{}\" is not supported; default, linear, llama3 and yarn are",
+                             type.substr(0, 80)));
     return;
   }
-  rope.factor = scaling.Real("factor", 0.0, kMaxFactor);
+  rope.factor = scaling.Real("factor", kMinFactor, kMaxFactor);
   rope.original_max_positions =
       scaling.Int("original_max_position_embeddings", 1, kMaxPositions, original);
   if (rope.scaling == RopeScaling::kLlama3) ReadLlama3(scaling, rope);
@@ -66,8 +70,8 @@ void ReadScaling(ConfigReader& scaling, const char* object, std::int64_t origina
 RopeConfig ReadRope(ConfigReader& config, std::int64_t head_dim, std::int64_t max_positions) {
   RopeConfig result;
   RopeParameters& rope = result.parameters;
-  rope.theta = config.Real("rope_theta", 0.0, kMaxTheta, 10000.0);
-  double rotated = config.Real("partial_rotary_factor", 0.0, 1.0, 1.0);
+  rope.theta = config.Real("rope_theta", kMinTheta, kMaxTheta, 10000.0);
+  double rotated = config.Real("partial_rotary_factor", kMinFactor, 1.0, 1.0);
   const std::int64_t original =
       config.Int("original_max_position_embeddings", 1, kMaxPositions, max_positions);
   for (const char* name : {"rope_scaling", "rope_parameters"}) {
@@ -78,14 +82,14 @@ RopeConfig ReadRope(ConfigReader& config, std::int64_t head_dim, std::int64_t ma
       continue;
     }
     ConfigReader scaling(*object, name);
-    rope.theta = scaling.Real("rope_theta", 0.0, kMaxTheta, rope.theta);
-    rotated = scaling.Real("partial_rotary_factor", 0.0, 1.0, rotated);
+    rope.theta = scaling.Real("rope_theta", kMinTheta, kMaxTheta, rope.theta);
+    rotated = scaling.Real("partial_rotary_factor", kMinFactor, 1.0, rotated);
     for (const auto& item : object->items()) {
       if (item.value().is_object())
         scaling.Fail(item.key().substr(0, 80),
                      "is an object: one rotation for all layers is supported");
     }
-    ReadScaling(scaling, name, original, rope);
+    ReadScaling(scaling, original, rope);
     config.Adopt(scaling.status());
   }
   rope.rotary_dim = static_cast<std::int64_t>(static_cast<double>(head_dim) * rotated);

@@ -14,8 +14,9 @@ struct ParallelConfig {
   int pipeline_rank = 0;
 };
 
-// Collectives over one group of ranks. A group of one does nothing. All ranks of the group must make the
-// same calls in the same order; sums are taken in rank order, so their bits do not depend on timing.
+// Collectives over one group of ranks. A group of one does nothing. All ranks of the group must
+// make the same calls in the same order; sums are taken in rank order, so their bits do not depend
+// on timing.
 class Communicator {
  public:
   virtual ~Communicator() = default;

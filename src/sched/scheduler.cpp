@@ -53,7 +53,9 @@ bool Scheduler::Impl::Cancel(RequestId id) {
     std::erase(waiting_, &sequence);
     sequences_.erase(found);
   } else {
-    End(sequence, false);
+    // A stop string ends a sequence in this way too: its length counts.
+    RecordLength(sequence, false);
+    End(sequence);
   }
   return true;
 }
@@ -101,7 +103,7 @@ void Scheduler::Impl::Requeue(Sequence& sequence) {
 void Scheduler::Impl::CheckSequence(const Sequence& s) const {
   cache_.CheckTable(s.table);
   QUIRE_CHECK(0 <= s.num_computed && s.num_computed <= s.num_planned);
-  QUIRE_CHECK(s.num_planned <= s.length());
+  QUIRE_CHECK(s.ended || s.num_planned <= s.length());
   QUIRE_CHECK(s.num_computed <= s.num_known());
   QUIRE_CHECK(cache_.BlocksFor(s.num_planned) <= s.table.num_blocks());
   std::int32_t named = 0;

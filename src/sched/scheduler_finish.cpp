@@ -70,7 +70,8 @@ void Scheduler::Impl::FinishItem(Sequence& sequence, const StepItem& item, const
   if (!news.tokens.empty() || !news.prompt_logprobs.empty() || reason != FinishReason::kNone)
     outputs.push_back(std::move(news));
   if (reason != FinishReason::kNone) {
-    End(sequence, reason == FinishReason::kLength);
+    if (reason != FinishReason::kError) RecordLength(sequence, reason == FinishReason::kLength);
+    End(sequence);
   } else if (sequence.preempted && sequence.num_in_flight == 0) {
     Requeue(sequence);
   }
@@ -125,9 +126,12 @@ void Scheduler::Impl::PublishComputed(Sequence& sequence) {
   }
 }
 
-void Scheduler::Impl::End(Sequence& sequence, bool cut_off) {
+void Scheduler::Impl::RecordLength(const Sequence& sequence, bool cut_off) {
   const std::int32_t num_output = sequence.num_known() - sequence.num_prompt();
   if (num_output > 0) lengths_.Record(num_output, cut_off);
+}
+
+void Scheduler::Impl::End(Sequence& sequence) {
   RemoveRunning(sequence);
   sequence.preempted = false;
   sequence.ended = true;

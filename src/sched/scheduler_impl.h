@@ -50,6 +50,7 @@ class Scheduler::Impl {
   void PlanAdmissions(Draft& draft);
   bool CanContinue(const Sequence& sequence) const;
   bool ReserveNext(Sequence& sequence, Draft& draft);
+  bool BlocksComeBack() const;
   void PlanItem(Sequence& sequence, std::int32_t count, Draft& draft);
   bool TryStart(Sequence& sequence, Draft& draft);
   bool AwaitsSibling(const Sequence& sequence, const BlockTable& match) const;
@@ -65,7 +66,8 @@ class Scheduler::Impl {
   void TakeToken(Sequence& sequence, const ItemOutput& result, RequestOutput& output);
   void PublishComputed(Sequence& sequence);
   void DropReplaced();
-  void End(Sequence& sequence, bool cut_off);
+  void RecordLength(const Sequence& sequence, bool cut_off);
+  void End(Sequence& sequence);
 
   // scheduler.cpp
   void Leave(Sequence& sequence);    // gives blocks and slot back; no step in flight names it

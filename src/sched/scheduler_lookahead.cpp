@@ -1,6 +1,7 @@
 #include "sched/scheduler_lookahead.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace quire {
 
@@ -33,30 +34,30 @@ std::int32_t Growth(const Expected& e, std::int32_t steps, std::int32_t block_si
 
 }  // namespace
 
-std::int64_t PeakBlocks(std::vector<Expected> sequences, std::int64_t used,
-                        std::int32_t block_size) {
-  // The peak lies just before a sequence ends: look at each end, with those that outlive it.
+std::int64_t PeakBlocks(std::vector<Expected> sequences, const LookAheadPool& pool) {
+  // The peak lies just before a sequence's blocks return: look at each such time, with those that
+  // outlive it.
   std::ranges::sort(sequences,
                     [](const Expected& a, const Expected& b) { return a.remaining > b.remaining; });
-  std::int64_t ended = 0;
-  for (const Expected& e : sequences) ended += e.num_private;
-  std::int64_t peak = used;
+  std::int64_t returned = 0;
+  for (const Expected& e : sequences) returned += e.num_private;
+  std::int64_t peak = pool.num_used;
   for (std::size_t i = 0; i < sequences.size(); ++i) {
-    ended -= sequences[i].num_private;
-    std::int64_t blocks = used - ended;
+    returned -= sequences[i].num_private;
+    const std::int32_t time = sequences[i].remaining + pool.lag;
+    std::int64_t blocks = pool.num_used - returned;
     for (std::size_t j = 0; j <= i; ++j)
-      blocks += Growth(sequences[j], sequences[i].remaining, block_size);
+      blocks += Growth(sequences[j], std::min(time, sequences[j].remaining), pool.block_size);
     peak = std::max(peak, blocks);
   }
   return peak;
 }
 
-bool FitsAhead(const std::vector<Expected>& sequences, std::int64_t used, std::int64_t num_blocks,
-               std::int32_t block_size) {
+bool FitsAhead(std::vector<Expected> sequences, const LookAheadPool& pool) {
   // Where the cache is roomy, all of them fit at their longest at once; that is quickly seen.
-  std::int64_t most = used;
-  for (const Expected& e : sequences) most += Growth(e, e.remaining, block_size);
-  return most <= num_blocks || PeakBlocks(sequences, used, block_size) <= num_blocks;
+  std::int64_t most = pool.num_used;
+  for (const Expected& e : sequences) most += Growth(e, e.remaining, pool.block_size);
+  return most <= pool.num_blocks || PeakBlocks(std::move(sequences), pool) <= pool.num_blocks;
 }
 
 }  // namespace quire

@@ -31,17 +31,22 @@ class LengthEstimator {
 // One sequence in the look-ahead.
 struct Expected {
   std::int32_t length = 0;       // tokens now
-  std::int32_t remaining = 0;    // tokens to come, at least 1; the last one takes no place
+  std::int32_t remaining = 0;    // tokens to come; the last one of all takes no place
   std::int32_t num_blocks = 0;   // it has now
   std::int32_t num_private = 0;  // of these, no other sequence holds: they come free at its end
 };
 
+struct LookAheadPool {
+  std::int64_t num_used = 0;  // blocks held now, all in all
+  std::int64_t num_blocks = 0;
+  std::int32_t block_size = 1;
+  std::int32_t lag = 0;  // steps between a sequence's end and its blocks' return
+};
+
 // The most blocks that are used at any time, if every sequence grows by a token a step until its
-// end and nobody else begins. `used` are held now, all in all.
-std::int64_t PeakBlocks(std::vector<Expected> sequences, std::int64_t used,
-                        std::int32_t block_size);
-// Whether that peak is within a pool of num_blocks.
-bool FitsAhead(const std::vector<Expected>& sequences, std::int64_t used, std::int64_t num_blocks,
-               std::int32_t block_size);
+// end and nobody else begins.
+std::int64_t PeakBlocks(std::vector<Expected> sequences, const LookAheadPool& pool);
+// Whether that peak is within the pool.
+bool FitsAhead(std::vector<Expected> sequences, const LookAheadPool& pool);
 
 }  // namespace quire

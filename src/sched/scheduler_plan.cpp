@@ -9,13 +9,6 @@
 
 namespace quire {
 
-namespace {
-
-// Whoever was preempted that often is taken for one that runs to its limit, whatever others did.
-constexpr std::int32_t kPreemptionsToDistrust = 2;
-
-}  // namespace
-
 StepPlan Scheduler::Impl::Schedule() {
   Draft draft;
   if (std::ssize(in_flight_) >= config_.max_steps_in_flight) return {};
@@ -51,8 +44,7 @@ void Scheduler::Impl::PlanDecodes(Draft& draft) {
 // preempted.
 bool Scheduler::Impl::ReserveNext(Sequence& sequence, Draft& draft) {
   while (!cache_.Reserve(sequence.table, sequence.num_planned + 1)) {
-    // Blocks come back when the steps in flight retire; nobody else has to go for it.
-    if (num_leaving_ > 0 || !ending_.empty() || !replaced_.empty()) return false;
+    if (BlocksComeBack()) return false;
     Sequence& youngest = *running_.back();
     draft.preempted = true;
     Preempt(youngest);
@@ -61,9 +53,17 @@ bool Scheduler::Impl::ReserveNext(Sequence& sequence, Draft& draft) {
   return true;
 }
 
+// Whether steps in flight will give blocks back as they retire, so that nobody has to go for the
+// lack of them.
+bool Scheduler::Impl::BlocksComeBack() const {
+  if (num_leaving_ > 0 || !ending_.empty() || !replaced_.empty()) return true;
+  return std::ranges::any_of(running_, [this](const Sequence* sequence) {
+    return sequence->num_pending > 0 && MaxRemaining(*sequence, config_.max_model_len) == 0;
+  });
+}
+
 void Scheduler::Impl::Preempt(Sequence& sequence) {
   ++num_preemptions_;
-  ++sequence.num_preemptions;
   sequence.preempted = true;
   ++num_leaving_;
   if (sequence.num_in_flight == 0) Requeue(sequence);
@@ -168,8 +168,7 @@ bool Scheduler::Impl::AwaitsSibling(const Sequence& sequence, const BlockTable& 
 }
 
 std::int32_t Scheduler::Impl::ExpectedRemaining(const Sequence& sequence) const {
-  const std::int32_t most = std::max(1, MaxRemaining(sequence, config_.max_model_len));
-  if (sequence.num_preemptions >= kPreemptionsToDistrust) return most;
+  const std::int32_t most = MaxRemaining(sequence, config_.max_model_len);
   return std::min(most, std::max(1, lengths_.Remaining(sequence.num_output())));
 }
 
@@ -182,8 +181,12 @@ bool Scheduler::Impl::LooksAhead(const Sequence& candidate, std::int32_t num_blo
   for (const Sequence* s : running_)
     sequences.push_back({s->length(), ExpectedRemaining(*s), s->table.num_blocks(),
                          cache_.NumPrivateBlocks(s->table)});
-  sequences.push_back({candidate.length(), ExpectedRemaining(candidate), num_blocks, 0});
-  return FitsAhead(sequences, cache_.num_used_blocks(), cache_.num_blocks(), cache_.block_size());
+  // Those that run have this step's token counted as pending already; so must the candidate.
+  sequences.push_back(
+      {candidate.length() + 1, std::max(0, ExpectedRemaining(candidate) - 1), num_blocks, 0});
+  const LookAheadPool pool{cache_.num_used_blocks(), cache_.num_blocks(), cache_.block_size(),
+                           config_.max_steps_in_flight - 1};
+  return FitsAhead(std::move(sequences), pool);
 }
 
 }  // namespace quire

@@ -27,13 +27,12 @@ struct Sequence {
 
   std::vector<TokenId> tokens;  // prompt and output, as far as known
   BlockTable table;
-  SlotId slot = kNoSlot;           // while it is running, and until its last step has retired
-  std::int32_t num_planned = 0;    // positions computed when all steps in flight have retired
-  std::int32_t num_computed = 0;   // positions computed by retired steps
-  std::int32_t num_pending = 0;    // tokens that steps in flight sample
-  std::int32_t num_in_flight = 0;  // steps in flight that name it
-  std::int32_t num_scored = 0;     // prompt positions whose log-probabilities are delivered
-  std::int32_t num_preemptions = 0;
+  SlotId slot = kNoSlot;               // while it is running, and until its last step has retired
+  std::int32_t num_planned = 0;        // positions computed when all steps in flight have retired
+  std::int32_t num_computed = 0;       // positions computed by retired steps
+  std::int32_t num_pending = 0;        // tokens that steps in flight sample
+  std::int32_t num_in_flight = 0;      // steps in flight that name it
+  std::int32_t num_scored = 0;         // prompt positions whose log-probabilities are delivered
   std::int32_t num_cached_tokens = 0;  // found at the first start
   bool started = false;                // ever
   bool preempted = false;              // out as soon as its last step in flight has retired

@@ -14,8 +14,8 @@ class ApiKeys {
  public:
   explicit ApiKeys(const std::vector<std::string>& keys);
 
-  // True where no key is asked for, or the request has exactly one Authorization header with one of them as a
-  // Bearer token. Takes the same time for every wrong key.
+  // True where no key is asked for, or the request has exactly one Authorization header with one of
+  // them as a Bearer token. Takes the same time for every wrong key.
   bool Allows(const HttpHead& head) const;
 
  private:

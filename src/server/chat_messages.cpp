@@ -85,8 +85,7 @@ Json ReadCalls(FieldReader& message) {
     Json out = Json::object();
     if (auto id = call.String("id", kMaxNameBytes)) out["id"] = std::move(*id);
     const std::string type = call.String("type", kMaxNameBytes).value_or("function");
-    if (type != "function")
-      call.Fail("'type' must be \"function\"", "type", "invalid_value");
+    if (type != "function") call.Fail("'type' must be \"function\"", "type", "invalid_value");
     out["type"] = type;
     const Json* function_json = call.Object("function");
     if (function_json == nullptr) {

@@ -1,4 +1,5 @@
-// tools and tool_choice: their form. Calls themselves are not built; tool_choice "none" shows the tools to the template.
+// tools and tool_choice: their form. Calls themselves are not built; tool_choice "none" shows the
+// tools to the template.
 #include <fmt/core.h>
 
 #include <set>
@@ -105,9 +106,10 @@ void CheckToolChoice(FieldReader& reader, const Json& tools, const ServerOptions
     return reader.Fail("'tool_choice' needs 'tools'", "tool_choice", "invalid_value");
   if (by_name) CheckNamedChoice(reader, *choice, tools);
   if (word == "auto" && !(options.enable_auto_tool_choice && !options.tool_call_parser.empty()))
-    return reader.Fail("\"auto\" tool choice requires --enable-auto-tool-choice and "
-                       "--tool-call-parser to be set",
-                       "tool_choice", "not_supported");
+    return reader.Fail(
+        "\"auto\" tool choice requires --enable-auto-tool-choice and "
+        "--tool-call-parser to be set",
+        "tool_choice", "not_supported");
   reader.Fail("tool calls are not supported by this server: 'tool_choice' must be \"none\"",
               "tool_choice", "not_supported");
 }

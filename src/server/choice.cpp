@@ -60,7 +60,8 @@ ChoiceDelta Choice::Take(RequestOutput output) {
     ++num_tokens_;
     delta.tokens.push_back(output.tokens[i]);
     if (i < output.logprobs.size()) delta.logprobs.push_back(std::move(output.logprobs[i]));
-    // The token that ended it is counted and named, but its text is shown only where that is asked for.
+    // The token that ended it is counted and named, but its text is shown only where that is asked
+    // for.
     if (detokenizer_ && (options_.include_stop_text || !EndsBy(output, i)))
       delta.text += TakeToken(output.tokens[i]);
   }

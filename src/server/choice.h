@@ -1,5 +1,5 @@
-// Choice: one answer as it grows. Owns its text state; the same code makes streams and whole answers, so their texts
-// are equal.
+// Choice: one answer as it grows. Owns its text state; the same code makes streams and whole
+// answers, so their texts are equal.
 #pragma once
 
 #include <cstdint>
@@ -21,8 +21,8 @@ struct ChoiceOptions {
   std::vector<std::string> stop;
   bool include_stop_text = false;
   bool skip_special_tokens = true;
-  std::int32_t min_tokens = 0;   // stop strings are not looked for before
-  bool discard_output = false;   // the prompt alone is wanted (echo with max_tokens 0)
+  std::int32_t min_tokens = 0;  // stop strings are not looked for before
+  bool discard_output = false;  // the prompt alone is wanted (echo with max_tokens 0)
 };
 
 // What one piece of news added.

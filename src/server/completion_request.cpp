@@ -85,12 +85,12 @@ Result<std::vector<PromptInput>> ReadPrompts(const Json& value, bool may_truncat
 // logprobs is a number here; echo asks for the prompt's, too.
 void ReadLogprobs(FieldReader& reader, const ServerOptions& options, const ServedModel& model,
                   bool echo, SamplingParams& sampling) {
-  const std::int64_t most =
-      options.max_logprobs < 0 ? model.info.vocab_size : options.max_logprobs;
+  const std::int64_t most = options.max_logprobs < 0 ? model.info.vocab_size : options.max_logprobs;
   const auto count = reader.Int("logprobs", 0, most);
   if (!count) return;
   sampling.num_logprobs = static_cast<std::int32_t>(*count);
-  if (echo) sampling.num_prompt_logprobs = std::max(sampling.num_prompt_logprobs, sampling.num_logprobs);
+  if (echo)
+    sampling.num_prompt_logprobs = std::max(sampling.num_prompt_logprobs, sampling.num_logprobs);
 }
 
 }  // namespace
@@ -114,8 +114,7 @@ Result<CompletionRequest> ParseCompletion(const Json& body, const ServerOptions&
     reader.Fail("'max_tokens' must be at least 1, but with 'echo'", "max_tokens",
                 "integer_below_min_value");
   QUIRE_RETURN_IF_ERROR(reader.status());
-  auto prompts =
-      ReadPrompts(*prompt, request.fields.truncate_prompt_tokens.has_value(), model);
+  auto prompts = ReadPrompts(*prompt, request.fields.truncate_prompt_tokens.has_value(), model);
   if (!prompts) return prompts.error();
   request.prompts = std::move(*prompts);
   return request;

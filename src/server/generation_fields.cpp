@@ -21,7 +21,8 @@ constexpr std::size_t kMaxSaltBytes = 256;
 constexpr std::size_t kMaxRequestIdBytes = 128;
 constexpr double kTinyProbability = 1e-6;
 constexpr double kMaxRepetitionPenalty = 100;
-// Below it a temperature is greedy, as in vLLM: dividing logits by less would leave float32's range.
+// Below it a temperature is greedy, as in vLLM: dividing logits by less would leave float32's
+// range.
 constexpr double kGreedyTemperature = 1e-5;
 
 float Narrow(double value) { return static_cast<float>(value); }
@@ -85,7 +86,8 @@ void ReadTokenRules(FieldReader& reader, const ServedModel& model, GenerationFie
     reader.Fail("'allowed_token_ids' must not be empty", "allowed_token_ids", "empty_array");
   ReadLogitBias(reader, vocab_size, sampling);
   sampling.ignore_eos = reader.Bool("ignore_eos", false);
-  sampling.min_tokens = static_cast<std::int32_t>(reader.Int("min_tokens", 0, kMaxInt32).value_or(0));
+  sampling.min_tokens =
+      static_cast<std::int32_t>(reader.Int("min_tokens", 0, kMaxInt32).value_or(0));
   fields.stop = reader.Strings("stop", kMaxStops, kMaxStopBytes, true);
   fields.bad_words = reader.Strings("bad_words", kMaxBadWords, kMaxStopBytes, false);
 }
@@ -100,8 +102,7 @@ void ReadStreamOptions(FieldReader& reader, const ServerOptions& options,
     return reader.Fail("'stream_options' needs 'stream': true", "stream_options", "invalid_value");
   FieldReader nested(*json, "stream_options");
   fields.include_usage = nested.Bool("include_usage", false) || fields.include_usage;
-  fields.continuous_usage =
-      nested.Bool("continuous_usage_stats", false) && fields.include_usage;
+  fields.continuous_usage = nested.Bool("continuous_usage_stats", false) && fields.include_usage;
   if (auto status = nested.status(); !status) reader.FailWith(status.error());
 }
 
@@ -134,12 +135,10 @@ void ReadTruncation(FieldReader& reader, GenerationFields& fields) {
 void CheckModelName(FieldReader& reader, const ServerOptions& options, bool required) {
   const Json* value = reader.Find("model");
   if (value == nullptr) {
-    if (required)
-      reader.Fail("you must provide 'model'", "model", "missing_required_parameter");
+    if (required) reader.Fail("you must provide 'model'", "model", "missing_required_parameter");
     return;
   }
-  if (!value->is_string())
-    return reader.Fail("'model' must be a string", "model", "invalid_type");
+  if (!value->is_string()) return reader.Fail("'model' must be a string", "model", "invalid_type");
   const auto& name = value->get_ref<const std::string&>();
   for (const std::string& served : options.served_model_names)
     if (name == served) return;
@@ -173,7 +172,8 @@ GenerationFields ReadGenerationFields(FieldReader& reader, const ServerOptions& 
   const std::int64_t max_logprobs =
       options.max_logprobs < 0 ? model.info.vocab_size : options.max_logprobs;
   if (const auto count = reader.Int("prompt_logprobs", 0, max_logprobs)) {
-    fields.sampling.num_prompt_logprobs = static_cast<std::int32_t>(*count);
+    fields.num_prompt_logprobs = static_cast<int>(*count);
+    fields.sampling.num_prompt_logprobs = fields.num_prompt_logprobs;
     if (fields.stream)
       reader.Fail("'prompt_logprobs' can not be streamed", "prompt_logprobs", "invalid_value");
   }

@@ -18,7 +18,8 @@ namespace quire {
 
 // What both endpoints share.
 struct GenerationFields {
-  SamplingParams sampling;  // all but max_tokens, seed and bad_words, which need the prompt and the tokenizer
+  SamplingParams
+      sampling;  // all but max_tokens, seed and bad_words, which need the prompt and the tokenizer
   std::optional<std::int32_t> max_tokens;          // none: the default, as far as the context goes
   std::optional<std::int32_t> default_max_tokens;  // none: the rest of the context
   std::optional<std::uint64_t> seed;
@@ -31,11 +32,12 @@ struct GenerationFields {
   bool stream = false;
   bool include_usage = false;
   bool continuous_usage = false;
+  int num_prompt_logprobs = -1;  // of the field; echo may ask the engine for more
   bool return_token_ids = false;
   bool tokens_as_ids = false;
   std::string cache_salt;
   std::int32_t priority = 0;
-  std::string request_id;  // the caller's own, or empty
+  std::string request_id;                              // the caller's own, or empty
   std::optional<std::int64_t> truncate_prompt_tokens;  // −1: what fits
   bool truncate_right = false;                         // cut the end, not the beginning
 };
@@ -55,9 +57,9 @@ struct CompletionRequest {
 
 // A conversation for a chat template: of /v1/chat/completions and of /tokenize.
 struct ChatPrompt {
-  Json messages;  // as the template takes them
-  Json tools;     // array or null
-  Json kwargs;    // object
+  Json messages;                             // as the template takes them
+  Json tools;                                // array or null
+  Json kwargs;                               // object
   std::optional<std::string> chat_template;  // of the request
   bool add_generation_prompt = true;
   bool continue_final_message = false;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <asio.hpp>
-#include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -123,8 +123,7 @@ Status AsioHttpServer::Listen(const std::string& host, int port) {
     if (!error) return {};
     if (!first_error) first_error = error;
   }
-  const bool of_host = first_error == std::errc::address_not_available ||
-                       first_error == std::errc::address_family_not_supported;
+  const bool of_host = first_error.value() == EADDRNOTAVAIL || first_error.value() == EAFNOSUPPORT;
   return ConfigFault(fmt::format("{}: cannot listen on {}: {}", of_host ? "--host" : "--port",
                                  Named(host, port), Lowered(first_error.message())));
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <unordered_set>
 #include <utility>
 
 #include "base/json.h"
@@ -25,17 +26,14 @@ void Comma(std::string& out, bool& first) {
   first = false;
 }
 
-// Entry 0 and the best `num_top`, each token once.
+// Entry 0 and the best `num_top`, each token once: only entry 0 can stand among the best again.
 std::vector<LogprobEntry> Distinct(const PositionLogprobs& position, int num_top) {
   std::vector<LogprobEntry> entries;
-  const std::size_t most = static_cast<std::size_t>(num_top) + 1;
-  for (const LogprobEntry& entry : position.entries) {
-    if (&entry - position.entries.data() >= static_cast<std::ptrdiff_t>(most)) break;
-    const bool known = std::any_of(entries.begin(), entries.end(), [&](const LogprobEntry& other) {
-      return other.token == entry.token;
-    });
-    if (!known) entries.push_back(entry);
-  }
+  const std::size_t most =
+      std::min(position.entries.size(), static_cast<std::size_t>(std::max(num_top, 0)) + 1);
+  for (std::size_t i = 0; i < most; ++i)
+    if (i == 0 || position.entries[i].token != position.entries[0].token)
+      entries.push_back(position.entries[i]);
   return entries;
 }
 
@@ -85,25 +83,25 @@ void LogprobFormat::AppendCompletion(std::string& out, std::span<const TokenId> 
     AppendLogprob(values, position->entries.front().logprob);
     tops += '{';
     bool first_top = true;
-    std::vector<std::string> seen;  // two tokens may be spelled alike; JSON keys must differ
+    std::unordered_set<std::string> seen;  // two tokens may be spelled alike; JSON keys must differ
     for (const LogprobEntry& entry : Distinct(*position, num_top)) {
-      std::string name = Name(entry.token);
-      if (std::find(seen.begin(), seen.end(), name) != seen.end()) continue;
+      const std::string name = Name(entry.token);
+      if (!seen.insert(name).second) continue;
       Comma(tops, first_top);
       AppendJsonString(tops, name);
       tops += ':';
       AppendLogprob(tops, entry.logprob);
-      seen.push_back(std::move(name));
     }
     tops += '}';
   };
   for (std::size_t i = 0; i < prompt.size(); ++i)
-    add(prompt[i], i > 0 && i <= prompt_logprobs.size() ? &prompt_logprobs[i - 1] : nullptr);
+    add(prompt[i], i < prompt_logprobs.size() ? &prompt_logprobs[i] : nullptr);
   for (std::size_t i = 0; i < tokens.size(); ++i)
     add(tokens[i], i < logprobs.size() ? &logprobs[i] : nullptr);
-  fmt::format_to(std::back_inserter(out),
-                 R"({{"text_offset":[{}],"token_logprobs":[{}],"tokens":[{}],"top_logprobs":[{}]}})",
-                 offsets, values, names, tops);
+  fmt::format_to(
+      std::back_inserter(out),
+      R"({{"text_offset":[{}],"token_logprobs":[{}],"tokens":[{}],"top_logprobs":[{}]}})", offsets,
+      values, names, tops);
 }
 
 void LogprobFormat::AppendChatToken(std::string& out, TokenId token, float logprob) const {
@@ -146,22 +144,18 @@ void LogprobFormat::AppendChat(std::string& out, std::span<const TokenId> tokens
 }
 
 void LogprobFormat::AppendPrompt(std::string& out, std::span<const PositionLogprobs> positions,
-                                 std::size_t num_prompt_tokens) const {
+                                 int num_top) const {
   out += "[null";
-  for (std::size_t i = 1; i < num_prompt_tokens; ++i) {
+  for (std::size_t i = 1; i < positions.size(); ++i) {
     out += ",{";
     bool first = true;
-    if (i <= positions.size()) {
-      const PositionLogprobs& position = positions[i - 1];
-      for (const LogprobEntry& entry :
-           Distinct(position, static_cast<int>(position.entries.size()))) {
-        Comma(out, first);
-        fmt::format_to(std::back_inserter(out), R"("{}":{{"logprob":)", entry.token);
-        AppendLogprob(out, entry.logprob);
-        fmt::format_to(std::back_inserter(out), R"(,"rank":{},"decoded_token":)", entry.rank);
-        AppendJsonString(out, Name(entry.token));
-        out += '}';
-      }
+    for (const LogprobEntry& entry : Distinct(positions[i], num_top)) {
+      Comma(out, first);
+      fmt::format_to(std::back_inserter(out), R"("{}":{{"logprob":)", entry.token);
+      AppendLogprob(out, entry.logprob);
+      fmt::format_to(std::back_inserter(out), R"(,"rank":{},"decoded_token":)", entry.rank);
+      AppendJsonString(out, Name(entry.token));
+      out += '}';
     }
     out += '}';
   }

@@ -21,8 +21,9 @@ class LogprobFormat {
 
   std::string Name(TokenId token) const;
 
-  // {"text_offset", "token_logprobs", "tokens", "top_logprobs"} of /v1/completions. `prompt` stands before the
-  // tokens (echo); a position without entries is null. `offset` is the characters so far, and is moved on.
+  // {"text_offset", "token_logprobs", "tokens", "top_logprobs"} of /v1/completions. `prompt`, with
+  // a position for each of its tokens, stands before the tokens (echo); a position without entries
+  // is null. `offset` is the characters so far, and is moved on.
   void AppendCompletion(std::string& out, std::span<const TokenId> prompt,
                         std::span<const PositionLogprobs> prompt_logprobs,
                         std::span<const TokenId> tokens, std::span<const PositionLogprobs> logprobs,
@@ -31,8 +32,9 @@ class LogprobFormat {
   void AppendChat(std::string& out, std::span<const TokenId> tokens,
                   std::span<const PositionLogprobs> logprobs, int num_top) const;
   // vLLM's prompt_logprobs: [null, {"id": {"logprob", "rank", "decoded_token"}…}…].
+  // One for each prompt token; the first has none.
   void AppendPrompt(std::string& out, std::span<const PositionLogprobs> positions,
-                    std::size_t num_prompt_tokens) const;
+                    int num_top) const;
 
  private:
   void AppendChatToken(std::string& out, TokenId token, float logprob) const;

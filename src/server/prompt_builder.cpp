@@ -9,7 +9,8 @@
 namespace quire {
 namespace {
 
-// Normalisation can shorten a text (é of two characters becomes one), so the bound before tokenizing is generous.
+// Normalisation can shorten a text (é of two characters becomes one), so the bound before
+// tokenizing is generous.
 constexpr std::size_t kNormalisationShrink = 4;
 
 std::string_view Trimmed(std::string_view text, bool left, bool right) {
@@ -25,7 +26,8 @@ std::string FinalText(const Json& messages) {
   return content.empty() ? "" : content.back()["text"].get<std::string>();
 }
 
-// Ends the rendered text behind the final message's words, as transformers' continue_final_message does.
+// Ends the rendered text behind the final message's words, as transformers' continue_final_message
+// does.
 Status CutBehindFinalMessage(const Json& messages, std::string& rendered) {
   const std::string final_text = FinalText(messages);
   const std::string_view core = Trimmed(final_text, true, true);
@@ -62,8 +64,9 @@ Error TooLong(std::string message, const std::string& param) {
 
 Result<std::string> RenderChat(const ChatPrompt& prompt, const ServedModel& model) {
   if (model.tokenizer == nullptr)
-    return InvalidRequest("a chat needs a tokenizer, and the server runs with --skip-tokenizer-init",
-                          "messages", "tokenizer_missing");
+    return InvalidRequest(
+        "a chat needs a tokenizer, and the server runs with --skip-tokenizer-init", "messages",
+        "tokenizer_missing");
   std::shared_ptr<const ChatTemplate> chat_template = model.chat_template;
   if (prompt.chat_template) {
     auto parsed = ChatTemplate::Parse(*prompt.chat_template);
@@ -155,18 +158,19 @@ Result<std::int32_t> MaxTokensBehind(std::size_t num_prompt_tokens, const Genera
                                limit, length),
                    param);
   if (fields.max_tokens && *fields.max_tokens > room)
-    return TooLong(fmt::format("this model's maximum context length is {} tokens, but {} were asked "
-                               "for: {} in the prompt and {} for the answer",
-                               limit, length + *fields.max_tokens, length, *fields.max_tokens),
-                   "max_tokens");
-  const std::int64_t wanted = fields.max_tokens ? *fields.max_tokens
-                                                : fields.default_max_tokens.value_or(
-                                                      static_cast<std::int32_t>(room));
+    return TooLong(
+        fmt::format("this model's maximum context length is {} tokens, but {} were asked "
+                    "for: {} in the prompt and {} for the answer",
+                    limit, length + *fields.max_tokens, length, *fields.max_tokens),
+        "max_tokens");
+  const std::int64_t wanted =
+      fields.max_tokens ? *fields.max_tokens
+                        : fields.default_max_tokens.value_or(static_cast<std::int32_t>(room));
   const auto max_tokens = static_cast<std::int32_t>(std::clamp<std::int64_t>(wanted, 1, room));
   if (fields.sampling.min_tokens > max_tokens)
-    return InvalidRequest(fmt::format("'min_tokens' must be at most the number of tokens to make, {}",
-                                      max_tokens),
-                          "min_tokens", "integer_above_max_value");
+    return InvalidRequest(
+        fmt::format("'min_tokens' must be at most the number of tokens to make, {}", max_tokens),
+        "min_tokens", "integer_above_max_value");
   return max_tokens;
 }
 

@@ -26,8 +26,7 @@ Result<std::vector<TokenId>> EncodeText(const std::string& text, bool add_specia
 
 // Refuses what is too long, a text far over the limit before it is tokenized.
 Result<PreparedPrompt> PreparePrompt(PromptInput input, const GenerationFields& fields,
-                                     const ServedModel& model, bool echo,
-                                     const std::string& param);
+                                     const ServedModel& model, bool echo, const std::string& param);
 
 // How many tokens may be made behind a prompt of that length.
 Result<std::int32_t> MaxTokensBehind(std::size_t num_prompt_tokens, const GenerationFields& fields,

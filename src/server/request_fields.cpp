@@ -67,10 +67,9 @@ Result<std::vector<TokenId>> ReadTokenIds(const Json& list, const std::string& p
                       std::numeric_limits<std::int64_t>::max());
     if (!id) return id.error();
     if (*id < 0 || *id >= vocab_size)
-      return InvalidRequest(
-          fmt::format("'{}' is out of the vocabulary: token ids are 0 to {}", item_path,
-                      vocab_size - 1),
-          item_path, "token_out_of_vocabulary");
+      return InvalidRequest(fmt::format("'{}' is out of the vocabulary: token ids are 0 to {}",
+                                        item_path, vocab_size - 1),
+                            item_path, "token_out_of_vocabulary");
     ids.push_back(static_cast<TokenId>(*id));
   }
   return ids;

@@ -1,5 +1,5 @@
-// FieldReader: the typed fields of one JSON object of a request. Keeps the first error; later reads then
-// give nothing, so a parser reads on and asks once.
+// FieldReader: the typed fields of one JSON object of a request. Keeps the first error; later reads
+// then give nothing, so a parser reads on and asks once.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,12 @@
 
 namespace quire {
 
-// Absent and null are the same: nothing. A value of the wrong type or outside its range is an error that names
-// the field by its JSON path and repeats no bytes of the request.
+// Absent and null are the same: nothing. A value of the wrong type or outside its range is an error
+// that names the field by its JSON path and repeats no bytes of the request.
 class FieldReader {
  public:
-  // The object must outlive the reader. `path` is where it stands in the body ("messages[3]"), empty at the top.
+  // The object must outlive the reader. `path` is where it stands in the body ("messages[3]"),
+  // empty at the top.
   FieldReader(const Json& object, std::string path);
 
   bool ok() const { return !error_.has_value(); }

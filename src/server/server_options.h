@@ -19,10 +19,12 @@ namespace quire {
 
 struct ServerOptions {
   HttpServerOptions http;
-  std::vector<std::string> served_model_names;  // at least one; the first is the one that answers name
-  std::vector<std::string> api_keys;            // empty: no key is asked for
-  std::int32_t num_worker_threads = 0;          // parse, tokenize, write answers; 0: one a core, at least 2
-  // Engine requests (n counts n times) that may wait beyond those that run; none: four times what runs, at least 256.
+  std::vector<std::string>
+      served_model_names;               // at least one; the first is the one that answers name
+  std::vector<std::string> api_keys;    // empty: no key is asked for
+  std::int32_t num_worker_threads = 0;  // parse, tokenize, write answers; 0: one a core, at least 2
+  // Engine requests (n counts n times) that may wait beyond those that run; none: four times what
+  // runs, at least 256.
   std::optional<std::int64_t> max_num_queued_reqs;
   std::int32_t max_logprobs = 20;  // −1: the whole vocabulary
   bool trust_request_chat_template = false;

@@ -1,4 +1,5 @@
-// Fields of features that are not built: their form is checked, then they are refused by name, never ignored.
+// Fields of features that are not built: their form is checked, then they are refused by name,
+// never ignored.
 #include <fmt/core.h>
 
 #include <array>
@@ -116,8 +117,9 @@ void CheckResponseFormat(FieldReader& reader) {
   }
   if (auto status = format.status(); !status) return reader.FailWith(status.error());
   if (type != "text")
-    reader.Fail(fmt::format("'response_format' of type \"{}\" is not supported by this server", type),
-                "response_format", "not_supported");
+    reader.Fail(
+        fmt::format("'response_format' of type \"{}\" is not supported by this server", type),
+        "response_format", "not_supported");
 }
 
 void CheckStructuredOutputs(FieldReader& reader) {
@@ -129,9 +131,10 @@ void CheckStructuredOutputs(FieldReader& reader) {
        {"json", "regex", "choice", "grammar", "json_object", "structural_tag"})
     if (outputs.Has(kind)) ++kinds;
   if (kinds != 1)
-    outputs.Fail("'structured_outputs' must have exactly one of json, regex, choice, grammar, "
-                 "json_object and structural_tag",
-                 "", "invalid_value");
+    outputs.Fail(
+        "'structured_outputs' must have exactly one of json, regex, choice, grammar, "
+        "json_object and structural_tag",
+        "", "invalid_value");
   for (const std::string_view text : {"regex", "grammar"}) (void)outputs.String(text, 1 << 20);
   if (const Json* choices = outputs.Array("choice", 65536); choices != nullptr && choices->empty())
     outputs.Fail("'structured_outputs.choice' must not be empty", "choice", "empty_array");

@@ -14,7 +14,8 @@ constexpr std::uint32_t kEnd = ~std::uint32_t{0};
 // Longer pieces are cut: a symbol's index has 32 bits.
 constexpr std::size_t kMaxPieceBytes = std::size_t{1} << 30;
 
-// Ranks are used from the lowest, at the same rank from the left. The heap's front is its greatest element.
+// Ranks are used from the lowest, at the same rank from the left. The heap's front is its greatest
+// element.
 template <class Candidate>
 bool IsLater(const Candidate& a, const Candidate& b) {
   return a.rank != b.rank ? a.rank > b.rank : a.symbol > b.symbol;
@@ -33,7 +34,9 @@ Result<BpeVocab> ParseVocab(const JsonView& config) {
   BpeVocab vocab(object.size());
   for (const auto& [token, id] : object) {
     const Result<TokenId> parsed = JsonView(id, "").AsTokenId();
-    if (!parsed) return field->Fault("has a bad id for " + Quoted(token) + parsed.error().message);
+    if (!parsed)
+      return field->Fault("must give " + Quoted(token) + " an id of 0 to " +
+                          std::to_string(kMaxTokenId));
     if (vocab.Add(token, *parsed) == BpeVocab::Added::kIdTaken)
       return field->Fault("has the id " + std::to_string(*parsed) + " twice, again for " +
                           Quoted(token));
@@ -177,11 +180,10 @@ Status BpeModel::ParseUnknown(const JsonView& config, const AddedTokens& added) 
   return {};
 }
 
-void BpeModel::Tokenize(std::string_view piece, Scratch& scratch,
-                        std::vector<TokenId>& ids) const {
+void BpeModel::Tokenize(std::string_view piece, Scratch& scratch, std::vector<TokenId>& ids) const {
   while (!piece.empty()) {
     std::string_view part = piece.substr(0, kMaxPieceBytes);
-    part.remove_suffix(IncompleteUtf8Tail(part));
+    if (part.size() < piece.size()) part.remove_suffix(IncompleteUtf8Tail(part));
     piece.remove_prefix(part.size());
     if (ignore_merges_) {
       const TokenId whole = vocab_.Find(part);

@@ -48,8 +48,8 @@ class BpeModel {
   class Scratch {
     friend class BpeModel;
     struct Symbol {
-      TokenId id;           // kNone once it has been merged into the one before it
-      std::uint32_t prev;   // symbol index, kEnd at the ends
+      TokenId id;          // kNone once it has been merged into the one before it
+      std::uint32_t prev;  // symbol index, kEnd at the ends
       std::uint32_t next;
     };
     struct Candidate {

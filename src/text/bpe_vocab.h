@@ -12,8 +12,8 @@
 
 namespace quire {
 
-// Owns the tokens' text in one block, found by text or by id. An open hash table: a vocabulary has hundreds of
-// thousands of entries, and loading one looks up a million.
+// Owns the tokens' text in one block, found by text or by id. An open hash table: a vocabulary has
+// hundreds of thousands of entries, and loading one looks up a million.
 class BpeVocab {
  public:
   static constexpr TokenId kNone = -1;
@@ -22,8 +22,8 @@ class BpeVocab {
   // `expected` is a hint.
   explicit BpeVocab(std::size_t expected);
 
-  // Gives the token this id; of a token that is added twice the later id counts, as in a JSON object.
-  // The id is in [0, kMaxTokenId].
+  // Gives the token this id; of a token that is added twice the later id counts, as in a JSON
+  // object. The id is in [0, kMaxTokenId].
   Added Add(std::string_view token, TokenId id);
 
   TokenId Find(std::string_view token) const;  // kNone where it is not in the vocabulary

@@ -16,18 +16,18 @@ namespace quire::jinja {
 
 // What an Expr's `parts` are is said behind each kind.
 enum class ExprKind : std::uint8_t {
-  kConstant,     // -: `value`
-  kName,         // -: `symbol`, `value` is its name
-  kTuple,        // items
-  kList,         // items
-  kDict,         // key, value, key, value, …
-  kAttribute,    // object: `value` is the attribute's name
-  kItem,         // object, subscript
-  kSlice,        // object, start, stop, step (each of the three may be null)
-  kCall,         // callee, positional arguments …
-  kFilter,       // input (null in a filter block), positional arguments …: `value` is the filter's name
-  kTest,         // input, positional arguments …: `value` is the test's name
-  kNot,          // operand
+  kConstant,   // -: `value`
+  kName,       // -: `symbol`, `value` is its name
+  kTuple,      // items
+  kList,       // items
+  kDict,       // key, value, key, value, …
+  kAttribute,  // object: `value` is the attribute's name
+  kItem,       // object, subscript
+  kSlice,      // object, start, stop, step (each of the three may be null)
+  kCall,       // callee, positional arguments …
+  kFilter,  // input (null in a filter block), positional arguments …: `value` is the filter's name
+  kTest,    // input, positional arguments …: `value` is the test's name
+  kNot,     // operand
   kNegate,       // operand
   kPlus,         // operand
   kArithmetic,   // operands with `operators` between them, from left to right
@@ -39,8 +39,21 @@ enum class ExprKind : std::uint8_t {
 };
 
 enum class Operator : std::uint8_t {
-  kAdd, kSubtract, kMultiply, kDivide, kFloorDivide, kModulo, kPower,
-  kEqual, kNotEqual, kLess, kLessEqual, kGreater, kGreaterEqual, kIn, kNotIn
+  kAdd,
+  kSubtract,
+  kMultiply,
+  kDivide,
+  kFloorDivide,
+  kModulo,
+  kPower,
+  kEqual,
+  kNotEqual,
+  kLess,
+  kLessEqual,
+  kGreater,
+  kGreaterEqual,
+  kIn,
+  kNotIn
 };
 
 struct Expr {
@@ -61,12 +74,23 @@ struct Expr {
 struct Target {
   int symbol = -1;  // the name, or the namespace's
   const Text* name = nullptr;
-  const Text* attribute = nullptr;
+  Text* attribute = nullptr;
   std::vector<Target> parts;  // of a tuple
 };
 
 enum class StmtKind : std::uint8_t {
-  kText, kOutput, kIf, kFor, kSet, kSetBlock, kWith, kMacro, kCallBlock, kFilterBlock, kScoped, kBreak,
+  kText,
+  kOutput,
+  kIf,
+  kFor,
+  kSet,
+  kSetBlock,
+  kWith,
+  kMacro,
+  kCallBlock,
+  kFilterBlock,
+  kScoped,
+  kBreak,
   kContinue
 };
 
@@ -168,7 +192,13 @@ struct PlainStmt : Stmt {  // break and continue
 };
 
 // Names that the interpreter itself knows have the first symbols.
-enum KnownSymbol : int { kSymbolLoop, kSymbolVarargs, kSymbolKwargs, kSymbolCaller, kNumKnownSymbols };
+enum KnownSymbol : int {
+  kSymbolLoop,
+  kSymbolVarargs,
+  kSymbolKwargs,
+  kSymbolCaller,
+  kNumKnownSymbols
+};
 
 // Owns the syntax tree, its constants and its names.
 class Ast {

@@ -9,7 +9,8 @@
 
 namespace quire::jinja {
 
-// Ends parsing or rendering. It stays inside the interpreter: ChatTemplate catches it and returns a Result.
+// Ends parsing or rendering. It stays inside the interpreter: ChatTemplate catches it and returns a
+// Result.
 class TemplateError : public std::exception {
  public:
   explicit TemplateError(std::string message, int line = 0, bool raised = false)
@@ -17,7 +18,7 @@ class TemplateError : public std::exception {
 
   const char* what() const noexcept override { return message_.c_str(); }
   const std::string& message() const { return message_; }
-  int line() const { return line_; }        // 0: wherever the interpreter is
+  int line() const { return line_; }       // 0: wherever the interpreter is
   bool raised() const { return raised_; }  // by the template's own raise_exception
 
  private:
@@ -30,12 +31,13 @@ struct Limits {
   std::int64_t steps = 1'000'000;
   std::size_t output_bytes = std::size_t{16} << 20;
   std::size_t memory_bytes = std::size_t{64} << 20;
-  int call_depth = 100;   // macros and recursive loops
-  int depth = 1500;       // nodes of the syntax tree on the stack, about 1 KiB each
-  double seconds = 0.2;   // of this thread's processor time, so that a busy machine refuses nobody
+  int call_depth = 100;  // macros and recursive loops
+  int depth = 1500;      // nodes of the syntax tree on the stack, about 1 KiB each
+  double seconds = 0.2;  // of this thread's processor time, so that a busy machine refuses nobody
 };
 
-// Counts steps, time and bytes of one rendering; owns nothing. Throws TemplateError where a limit is passed.
+// Counts steps, time and bytes of one rendering; owns nothing. Throws TemplateError where a limit
+// is passed.
 class Budget {
  public:
   explicit Budget(const Limits& limits);

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "base/utf8.h"
-#include "text/jinja_strings.h"
 #include "text/jinja_budget.h"
+#include "text/jinja_strings.h"
 
 namespace quire::jinja {
 namespace {
@@ -54,7 +54,9 @@ class Lexer {
   bool At(std::size_t position, std::string_view what) const {
     return Rest(std::min(position, source_.size())).starts_with(what);
   }
-  [[noreturn]] void Fail(std::string message) const { throw TemplateError(std::move(message), line_); }
+  [[noreturn]] void Fail(std::string message) const {
+    throw TemplateError(std::move(message), line_);
+  }
 
   void Emit(TokenType type, std::string text) { tokens_.push_back({type, line_, std::move(text)}); }
 
@@ -242,7 +244,8 @@ class Lexer {
     std::size_t end = DigitsEnd(position_, IsDigit);
     bool is_float = false;
     const bool behind_dot = position_ > 0 && source_[position_ - 1] == '.';
-    if (!behind_dot && end + 1 < source_.size() && source_[end] == '.' && IsDigit(source_[end + 1])) {
+    if (!behind_dot && end + 1 < source_.size() && source_[end] == '.' &&
+        IsDigit(source_[end + 1])) {
       is_float = true;
       end = DigitsEnd(end + 1, IsDigit);
     }
@@ -269,7 +272,8 @@ class Lexer {
     };
     const std::size_t end = DigitsEnd(position_ + 2, is_part);
     if (end == position_ + 2) return false;
-    const std::string digits = WithoutUnderscores(source_.substr(position_ + 2, end - position_ - 2));
+    const std::string digits =
+        WithoutUnderscores(source_.substr(position_ + 2, end - position_ - 2));
     std::int64_t value = 0;
     const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
     if (parsed.ec != std::errc()) Fail("integer too large");
@@ -314,11 +318,13 @@ class Lexer {
     return out;
   }
 
-  std::size_t AppendCode(std::string& out, std::string_view text, std::size_t digits, int base) const {
+  std::size_t AppendCode(std::string& out, std::string_view text, std::size_t digits,
+                         int base) const {
     std::uint32_t code = 0;
     const char* end = text.data() + std::min(digits, text.size());
     const auto parsed = std::from_chars(text.data(), end, code, base);
-    if (text.size() < digits || parsed.ptr != text.data() + digits) Fail("broken escape in a string");
+    if (text.size() < digits || parsed.ptr != text.data() + digits)
+      Fail("broken escape in a string");
     if (code > 0x10FFFF || (code >= 0xD800 && code <= 0xDFFF))
       Fail("an escape in a string is no Unicode character");
     AppendUtf8(out, code);

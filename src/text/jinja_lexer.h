@@ -1,4 +1,5 @@
-// Splits the source of a template into tokens, with the whitespace control that Hugging Face turns on.
+// Splits the source of a template into tokens, with the whitespace control that Hugging Face turns
+// on.
 #pragma once
 
 #include <cstdint>

@@ -8,9 +8,9 @@ namespace {
 
 // Types by the index that Value::TypeIndex gives: first the kinds, then the types of sequences.
 constexpr std::array<std::string_view, 19> kTypeNames = {
-    "Undefined", "NoneType",  "bool",      "int",         "float",     "str",       "list",
-    "dict",      "Namespace", "function",  "LoopContext", "list",      "tuple",     "_GroupTuple",
-    "range",     "generator", "dict_items", "dict_keys",  "dict_values"};
+    "Undefined", "NoneType",  "bool",       "int",         "float",      "str",   "list",
+    "dict",      "Namespace", "function",   "LoopContext", "list",       "tuple", "_GroupTuple",
+    "range",     "generator", "dict_items", "dict_keys",   "dict_values"};
 constexpr std::size_t kFirstSeqType = 11;
 
 // As jinja2 names the type of an object that lacks an attribute.
@@ -115,7 +115,8 @@ std::string Value::UndefinedMessage() const {
     case Missing::kAttribute:
       return owner + " has no " + (name.empty() ? "such attribute" : "attribute " + name);
     case Missing::kUnsafe:
-      return "access to attribute " + name + " of " + owner + " is unsafe.";
+      return "access to attribute " + name + " of '" + std::string(kTypeNames[head_.owner]) +
+             "' object is unsafe.";
     case Missing::kElement:
       return owner + " has no such element";
     case Missing::kFirst:

@@ -1,4 +1,5 @@
-// Values of the template language: small handles of numbers and strings, and of objects that a Heap owns.
+// Values of the template language: small handles of numbers and strings, and of objects that a Heap
+// owns.
 #pragma once
 
 #include <cstddef>
@@ -36,11 +37,28 @@ struct Object {
 };
 
 enum class SeqType : std::uint8_t {
-  kList, kTuple, kGroup, kRange, kGenerator, kDictItems, kDictKeys, kDictValues
+  kList,
+  kTuple,
+  kGroup,
+  kRange,
+  kGenerator,
+  kDictItems,
+  kDictKeys,
+  kDictValues
 };
 
 enum class Kind : std::uint8_t {
-  kUndefined, kNone, kBool, kInt, kFloat, kString, kSeq, kDict, kNamespace, kCallable, kLoop
+  kUndefined,
+  kNone,
+  kBool,
+  kInt,
+  kFloat,
+  kString,
+  kSeq,
+  kDict,
+  kNamespace,
+  kCallable,
+  kLoop
 };
 
 // Why a value is undefined; decides what an operation on it says.
@@ -87,8 +105,8 @@ class Value {
   static Value Of(Namespace* space);
   static Value Of(Callable* callable);
   static Value Of(Loop* loop);
-  // `name` is a constant of the template, or null where the missing thing has no name that may be told;
-  // `owner` is what lacks an attribute.
+  // `name` is a constant of the template, or null where the missing thing has no name that may be
+  // told; `owner` is what lacks an attribute.
   static Value Undefined(Missing why, const Text* name = nullptr, const Value* owner = nullptr);
 
   Kind kind() const { return head_.kind; }
@@ -115,7 +133,7 @@ class Value {
   Missing missing() const { return head_.missing; }
   const void* identity() const { return payload_.text; }
 
-  std::string_view TypeName() const;    // as Python names it: str, NoneType, dict, …
+  std::string_view TypeName() const;     // as Python names it: str, NoneType, dict, …
   std::string UndefinedMessage() const;  // of an undefined value
   bool Truthy() const;
 
@@ -155,11 +173,12 @@ class Value {
   Payload payload_;
 };
 
-// A list, tuple, range, view of a dict, or generator (all of whose items are computed when it is made).
+// A list, tuple, range, view of a dict, or generator (all of whose items are computed when it is
+// made).
 struct Seq : Object {
   SeqType type = SeqType::kList;
   std::vector<Value> items;
-  std::size_t next = 0;              // of a generator: how many items were taken
+  std::size_t next = 0;               // of a generator: how many items were taken
   std::int64_t range[3] = {0, 0, 1};  // of a range: start, stop, step
 };
 
@@ -181,8 +200,8 @@ using NativeFunction = Value (*)(Interpreter&, const Value& self, const Argument
 struct Callable : Object {
   std::string_view name;
   NativeFunction native = nullptr;
-  Value self;                     // of a bound method
-  const Macro* macro = nullptr;   // where native is null
+  Value self;                    // of a bound method
+  const Macro* macro = nullptr;  // where native is null
   Scope* scope = nullptr;
 };
 

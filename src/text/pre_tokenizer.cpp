@@ -43,7 +43,8 @@ std::vector<Part> PartsOf(const TokenizerRegex& regex, std::string_view text, bo
   return parts;
 }
 
-// Joins parts as the library's `split` does; a part of the result that is no longer wanted has is_match.
+// Joins parts as the library's `split` does; a part of the result that is no longer wanted has
+// is_match.
 std::vector<Part> Arrange(std::vector<Part> parts, Behavior behavior) {
   if (behavior == Behavior::kRemoved) return parts;
   const bool backwards = behavior == Behavior::kMergedWithNext;
@@ -75,8 +76,7 @@ class SplitStep : public PreTokenizer::Step {
   void Apply(PreTokenized& state) const override {
     std::vector<Piece> pieces;
     for (const Piece& piece : state.pieces) {
-      for (const Part& part :
-           Arrange(PartsOf(regex_, state.TextOf(piece), invert_), behavior_)) {
+      for (const Part& part : Arrange(PartsOf(regex_, state.TextOf(piece), invert_), behavior_)) {
         if (part.is_match && behavior_ == Behavior::kRemoved) continue;
         if (part.span.begin == part.span.end) continue;
         pieces.push_back({piece.begin + part.span.begin, piece.begin + part.span.end,
@@ -140,8 +140,8 @@ class MetaspaceStep : public PreTokenizer::Step {
     Rewrite(state, [&](std::string& out, const Piece& piece) {
       const std::string_view text = state.TextOf(piece);
       const bool has_one = text.starts_with(' ') || text.starts_with(replacement_);
-      const bool wants_one = prepend_ == Prepend::kAlways ||
-                             (prepend_ == Prepend::kFirst && piece.starts_input);
+      const bool wants_one =
+          prepend_ == Prepend::kAlways || (prepend_ == Prepend::kFirst && piece.starts_input);
       if (wants_one && !has_one) out.append(replacement_);
       for (const char c : text) {
         if (c == ' ') {
@@ -169,20 +169,10 @@ Result<Behavior> ParseBehavior(const JsonView& config, std::string_view fallback
   return config.Fault("has the unknown behavior " + Quoted(*name));
 }
 
-Result<TokenizerRegex> ParsePattern(const JsonView& config) {
+Status AddSplit(const JsonView& config, Steps& steps) {
   const Result<JsonView> pattern = config.Require("pattern");
   if (!pattern) return pattern.error();
-  const bool literal = pattern->Find("String").has_value();
-  const Result<std::string> source = pattern->String(literal ? "String" : "Regex");
-  if (!source) return source.error();
-  Result<TokenizerRegex> regex =
-      literal ? TokenizerRegex::Literal(*source) : TokenizerRegex::Compile(*source);
-  if (!regex) return pattern->Fault("is no regular expression: " + regex.error().message);
-  return regex;
-}
-
-Status AddSplit(const JsonView& config, Steps& steps) {
-  Result<TokenizerRegex> regex = ParsePattern(config);
+  Result<TokenizerRegex> regex = TokenizerRegex::Parse(*pattern);
   if (!regex) return regex.error();
   const Result<Behavior> behavior = ParseBehavior(config, "");
   if (!behavior) return behavior.error();
@@ -238,8 +228,7 @@ Status AddMetaspace(const JsonView& config, Steps& steps) {
   if (!*split) return {};
   Result<TokenizerRegex> regex = TokenizerRegex::Literal(*replacement);
   if (!regex) return config.Fault("cannot be compiled: " + regex.error().message);
-  steps.push_back(
-      std::make_unique<SplitStep>(*std::move(regex), Behavior::kMergedWithNext, false));
+  steps.push_back(std::make_unique<SplitStep>(*std::move(regex), Behavior::kMergedWithNext, false));
   return {};
 }
 

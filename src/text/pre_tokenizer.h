@@ -14,7 +14,8 @@
 
 namespace quire {
 
-// The text of a segment and the pieces that it is cut into so far, which are in order and not empty.
+// The text of a segment and the pieces that it is cut into so far, which are in order and not
+// empty.
 struct PreTokenized {
   struct Piece {
     std::size_t begin = 0;

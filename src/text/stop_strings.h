@@ -1,6 +1,7 @@
 // StopStrings: cuts a stream of text at the first stop string, wherever the pieces' borders lie.
 #pragma once
 
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -8,7 +9,9 @@
 
 namespace quire {
 
-// One for each sequence. Text that could still become a stop string is held back.
+// One for each sequence; owns the text that could still become a stop string and is held back for
+// that. The stop string that ends first in the text counts, of those that end together the longest.
+// Empty ones match nothing.
 class StopStrings {
  public:
   StopStrings(std::vector<std::string> stops, bool include_in_output);
@@ -19,9 +22,22 @@ class StopStrings {
   const std::optional<std::string>& matched() const { return matched_; }
 
  private:
-  std::vector<std::string> stops_;
+  // A stop string and how many bytes of its beginning the text ends in (Knuth, Morris and Pratt).
+  struct Pattern {
+    std::string text;
+    std::vector<std::size_t>
+        fallback;  // [text.size()]: the next shorter beginning that its prefixes end in
+    std::size_t matched = 0;
+
+    bool Advance(char byte);  // true where the whole pattern has matched
+  };
+
+  std::string TakeUntil(std::size_t end);
+
+  std::vector<Pattern> patterns_;  // the longest first
   bool include_in_output_;
   std::string held_;
+  std::size_t held_begin_ = 0;  // what lies before has been shown
   std::optional<std::string> matched_;
 };
 

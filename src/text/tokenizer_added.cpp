@@ -46,7 +46,8 @@ const AddedTokenMatcher::Pattern* AddedTokenMatcher::LongestAt(std::string_view 
   auto low = patterns_.begin() + static_cast<std::ptrdiff_t>(first_byte_[first]);
   auto high = patterns_.begin() + static_cast<std::ptrdiff_t>(first_byte_[first + 1U]);
   const Pattern* longest = nullptr;
-  // [low, high) are the patterns that begin with text's first `depth` bytes; the shortest of them is the first.
+  // [low, high) are the patterns that begin with text's first `depth` bytes; the shortest of them
+  // is the first.
   for (std::size_t depth = 1; low != high; ++depth) {
     if (low->first.size() == depth) longest = &*low++;
     if (depth >= text.size()) break;
@@ -73,12 +74,11 @@ std::vector<AddedTokenMatcher::Segment> AddedTokenMatcher::Split(std::string_vie
     std::size_t begin = at;
     std::size_t end = at + pattern->first.size();
     at = end;
-    if (token.single_word && (EndsWithWordCharacter(text.substr(0, begin)) ||
-                              StartsWithWordCharacter(text.substr(end))))
+    if (token.single_word &&
+        (EndsWithWordCharacter(text.substr(0, begin)) || StartsWithWordCharacter(text.substr(end))))
       continue;
     // A token before may have taken the white space that this one begins with.
-    if (token.lstrip && begin > done)
-      begin -= TrailingWhiteSpace(text.substr(done, begin - done));
+    if (token.lstrip && begin > done) begin -= TrailingWhiteSpace(text.substr(done, begin - done));
     if (token.rstrip) end += LeadingWhiteSpace(text.substr(end));
     if (done < begin) segments.push_back({done, begin, nullptr});
     segments.push_back({begin, end, &token});
@@ -101,8 +101,7 @@ Status AddedTokens::Add(AddedToken token, const JsonView& where) {
   return {};
 }
 
-void AddedTokens::BuildMatchers(
-    const std::function<std::string(std::string_view)>& normalize) {
+void AddedTokens::BuildMatchers(const std::function<std::string(std::string_view)>& normalize) {
   std::vector<AddedTokenMatcher::Pattern> raw;
   std::vector<AddedTokenMatcher::Pattern> normalized;
   for (const AddedToken& token : tokens_) {

@@ -1,4 +1,5 @@
-// Added tokens: those that tokenizer.json puts beside the model's vocabulary and that text is searched for.
+// Added tokens: those that tokenizer.json puts beside the model's vocabulary and that text is
+// searched for.
 #pragma once
 
 #include <cstddef>

@@ -5,7 +5,8 @@
 namespace quire {
 namespace {
 
-// Bytes that are printable Latin-1 characters stand for themselves, the 68 others for U+0100 and up.
+// Bytes that are printable Latin-1 characters stand for themselves, the 68 others for U+0100 and
+// up.
 constexpr bool StandsForItself(unsigned byte) {
   return (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xFF && byte != 0xAD);
 }
@@ -34,8 +35,7 @@ constexpr Alphabet kAlphabet = MakeAlphabet();
 }  // namespace
 
 void AppendByteLevel(std::string& out, std::string_view bytes) {
-  for (const char c : bytes)
-    AppendUtf8(out, kAlphabet.char_of_byte[static_cast<unsigned char>(c)]);
+  for (const char c : bytes) AppendUtf8(out, kAlphabet.char_of_byte[static_cast<unsigned char>(c)]);
 }
 
 std::optional<std::string> BytesOfByteLevel(std::string_view token) {

@@ -10,7 +10,8 @@ namespace quire {
 // Appends each byte as its character.
 void AppendByteLevel(std::string& out, std::string_view bytes);
 
-// The bytes that a token of such characters stands for; nothing where another character is among them.
+// The bytes that a token of such characters stands for; nothing where another character is among
+// them.
 std::optional<std::string> BytesOfByteLevel(std::string_view token);
 
 }  // namespace quire

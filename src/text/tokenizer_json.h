@@ -1,4 +1,5 @@
-// JsonView: a value of a model's JSON file together with where it stands, for errors that name the field.
+// JsonView: a value of a model's JSON file together with where it stands, for errors that name the
+// field.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +17,8 @@ namespace quire {
 // Greater ids are refused: tables are as long as the greatest id, and no vocabulary comes near.
 inline constexpr TokenId kMaxTokenId = (1 << 24) - 1;
 
-// Refers to a value of a document, which it does not own, and knows its path ("tokenizer.json: model.vocab").
+// Refers to a value of a document, which it does not own, and knows its path ("tokenizer.json:
+// model.vocab").
 class JsonView {
  public:
   JsonView(const Json& value, std::string file) : value_(&value), file_(std::move(file)) {}

@@ -28,14 +28,8 @@ bool IsAscii(std::string_view text) {
                      [](char c) { return static_cast<unsigned char>(c) < 0x80; });
 }
 
-std::string ToUtf8(const std::vector<utf8proc_int32_t>& codes) {
-  std::string out;
-  out.reserve(codes.size());
-  for (const utf8proc_int32_t code : codes) AppendUtf8(out, static_cast<char32_t>(code));
-  return out;
-}
-
-// The canonical order of combining marks. utf8proc's own sorting is quadratic in the length of a run of marks.
+// The canonical order of combining marks. utf8proc's own sorting is quadratic in the length of a
+// run of marks.
 void SortMarks(std::vector<utf8proc_int32_t>& codes) {
   auto class_of = [](utf8proc_int32_t code) {
     return utf8proc_get_property(code)->combining_class;
@@ -47,48 +41,67 @@ void SortMarks(std::vector<utf8proc_int32_t>& codes) {
     }
     const auto end =
         std::find_if(it, codes.end(), [&](utf8proc_int32_t code) { return class_of(code) == 0; });
-    std::stable_sort(it, end, [&](utf8proc_int32_t a, utf8proc_int32_t b) {
-      return class_of(a) < class_of(b);
-    });
+    std::stable_sort(
+        it, end, [&](utf8proc_int32_t a, utf8proc_int32_t b) { return class_of(a) < class_of(b); });
     it = end;
   }
 }
 
-// One of Unicode's four normalisation forms.
+// One of Unicode's four normalisation forms, by the library's tables: characters that are newer
+// than these neither decompose nor move nor compose, so they part the text.
 class UnicodeFormStep : public Normalizer::Step {
  public:
-  UnicodeFormStep(bool compose, bool compatible) : compose_(compose), compatible_(compatible) {}
+  UnicodeFormStep(bool compose, bool compatible)
+      : compose_(compose),
+        decompose_(static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_STABLE |
+                                                  (compatible ? UTF8PROC_COMPAT : 0))) {}
 
   std::string Apply(std::string text) const override {
     if (IsAscii(text)) return text;
-    const auto options = static_cast<utf8proc_option_t>(
-        UTF8PROC_DECOMPOSE | UTF8PROC_STABLE | (compatible_ ? UTF8PROC_COMPAT : 0));
+    std::string out;
+    out.reserve(text.size());
     std::vector<utf8proc_int32_t> codes;
-    codes.reserve(text.size());
     for (std::string_view rest = text; !rest.empty();) {
       const Utf8Char next = DecodeUtf8(rest);
       rest.remove_prefix(next.length);
-      utf8proc_int32_t parts[32] = {};  // the longest decomposition has 18
-      int boundary = 0;
-      const auto count =
-          utf8proc_decompose_char(static_cast<utf8proc_int32_t>(next.code), parts,
-                                  std::ssize(parts), options, &boundary);
-      if (count < 0 || count > std::ssize(parts)) return text;
-      codes.insert(codes.end(), parts, parts + count);
+      if (IsNewerThanNormalization(next.code)) {
+        Flush(codes, out);
+        AppendUtf8(out, next.code);
+      } else {
+        Decompose(static_cast<utf8proc_int32_t>(next.code), codes);
+      }
     }
-    SortMarks(codes);
-    if (!compose_) return ToUtf8(codes);
-    const auto length = utf8proc_normalize_utf32(
-        codes.data(), std::ssize(codes),
-        static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
-    if (length < 0) return text;
-    codes.resize(static_cast<std::size_t>(length));
-    return ToUtf8(codes);
+    Flush(codes, out);
+    return out;
   }
 
  private:
+  void Decompose(utf8proc_int32_t code, std::vector<utf8proc_int32_t>& codes) const {
+    utf8proc_int32_t parts[32] = {};  // the longest decomposition has 18
+    int boundary = 0;
+    const auto count =
+        utf8proc_decompose_char(code, parts, std::ssize(parts), decompose_, &boundary);
+    if (count < 0 || count > std::ssize(parts)) {
+      codes.push_back(code);
+    } else {
+      codes.insert(codes.end(), parts, parts + count);
+    }
+  }
+
+  void Flush(std::vector<utf8proc_int32_t>& codes, std::string& out) const {
+    SortMarks(codes);
+    if (compose_) {
+      const auto length = utf8proc_normalize_utf32(
+          codes.data(), std::ssize(codes),
+          static_cast<utf8proc_option_t>(UTF8PROC_COMPOSE | UTF8PROC_STABLE));
+      if (length >= 0) codes.resize(static_cast<std::size_t>(length));
+    }
+    for (const utf8proc_int32_t code : codes) AppendUtf8(out, static_cast<char32_t>(code));
+    codes.clear();
+  }
+
   bool compose_;
-  bool compatible_;
+  utf8proc_option_t decompose_;
 };
 
 // Lower case, character by character.
@@ -103,8 +116,8 @@ class LowercaseStep : public Normalizer::Step {
       if (next.code == 0x130) {  // the only one whose lower case is two characters
         out += "i\u0307";
       } else {
-        AppendUtf8(out, static_cast<char32_t>(
-                            utf8proc_tolower(static_cast<utf8proc_int32_t>(next.code))));
+        AppendUtf8(
+            out, static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(next.code))));
       }
     }
     return out;
@@ -161,18 +174,7 @@ class ReplaceStep : public Normalizer::Step {
   ReplaceStep(TokenizerRegex regex, std::string content)
       : regex_(std::move(regex)), content_(std::move(content)) {}
 
-  std::string Apply(std::string text) const override {
-    std::string out;
-    out.reserve(text.size() + text.size() / 4);
-    std::size_t done = 0;
-    regex_.ForEachMatch(text, [&](TextSpan match) {
-      out.append(text, done, match.begin - done);
-      out.append(content_);
-      done = match.end;
-    });
-    out.append(text, done);
-    return out;
-  }
+  std::string Apply(std::string text) const override { return regex_.ReplaceAll(text, content_); }
 
  private:
   TokenizerRegex regex_;
@@ -184,12 +186,8 @@ Status AddReplace(const JsonView& config, Steps& steps) {
   if (!pattern) return pattern.error();
   const Result<std::string> content = config.String("content");
   if (!content) return content.error();
-  const bool literal = pattern->Find("String").has_value();
-  const Result<std::string> source = pattern->String(literal ? "String" : "Regex");
-  if (!source) return source.error();
-  Result<TokenizerRegex> regex =
-      literal ? TokenizerRegex::Literal(*source) : TokenizerRegex::Compile(*source);
-  if (!regex) return pattern->Fault("is no regular expression: " + regex.error().message);
+  Result<TokenizerRegex> regex = TokenizerRegex::Parse(*pattern);
+  if (!regex) return regex.error();
   steps.push_back(std::make_unique<ReplaceStep>(*std::move(regex), *content));
   return {};
 }

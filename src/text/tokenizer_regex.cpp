@@ -6,56 +6,14 @@
 #include <optional>
 
 #include "base/utf8.h"
+#include "text/tokenizer_regex_syntax.h"
 
 namespace quire {
 namespace {
 
-// White_Space of Unicode, which is what \s is there. PCRE2's own \s has U+180E besides.
-constexpr std::string_view kSpaces =
-    "\\x{9}-\\x{d}\\x{20}\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}"
-    "\\x{205f}\\x{3000}";
-
 // Enough for every sane pattern, and an end in milliseconds for the others.
 constexpr std::uint32_t kMatchLimit = 10'000'000;
 constexpr std::uint32_t kHeapLimitKib = 64 * 1024;
-
-// Rewrites what Oniguruma and PCRE2 read differently: \s, \S and \h (a hexadecimal digit there).
-std::string Translate(std::string_view pattern) {
-  std::string out;
-  int class_depth = 0;
-  for (std::size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    if (c == '\\' && i + 1 < pattern.size()) {
-      const char next = pattern[++i];
-      if (next == 's') {
-        out += class_depth > 0 ? std::string(kSpaces) : "[" + std::string(kSpaces) + "]";
-      } else if (next == 'S' && class_depth == 0) {
-        out += "[^" + std::string(kSpaces) + "]";
-      } else if (next == 'h') {
-        out += class_depth > 0 ? "0-9a-fA-F" : "[0-9a-fA-F]";
-      } else {
-        out += {c, next};
-      }
-      continue;
-    }
-    // A nested class, "[a[bc]]", is a set union there; its brackets are dropped here.
-    if (c == '[' && class_depth > 0 && i + 1 < pattern.size() && pattern[i + 1] != ':' &&
-        pattern[i + 1] != '^') {
-      ++class_depth;
-      continue;
-    }
-    if (c == '[' && class_depth == 0) {
-      class_depth = 1;
-    } else if (c == ']' && class_depth > 1) {
-      --class_depth;
-      continue;
-    } else if (c == ']' && class_depth == 1) {
-      class_depth = 0;
-    }
-    out += c;
-  }
-  return out;
-}
 
 struct FreeMatchData {
   void operator()(pcre2_match_data* data) const { pcre2_match_data_free(data); }
@@ -83,9 +41,8 @@ class TokenizerRegex::Code {
 Result<TokenizerRegex> TokenizerRegex::CompileWith(std::string_view pattern, unsigned options) {
   int code = 0;
   PCRE2_SIZE offset = 0;
-  pcre2_code* compiled =
-      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
-                    options | PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C, &code, &offset, nullptr);
+  pcre2_code* compiled = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(pattern.data()), pattern.size(),
+                                       options | PCRE2_UTF, &code, &offset, nullptr);
   if (compiled == nullptr) {
     char message[160] = {};
     pcre2_get_error_message(code, reinterpret_cast<PCRE2_UCHAR*>(message), sizeof(message));
@@ -97,11 +54,33 @@ Result<TokenizerRegex> TokenizerRegex::CompileWith(std::string_view pattern, uns
 }
 
 Result<TokenizerRegex> TokenizerRegex::Compile(std::string_view pattern) {
-  return CompileWith(Translate(pattern), PCRE2_UCP);
+  const Result<std::string> translated = OnigurumaToPcre2(pattern);
+  if (!translated) return translated.error();
+  return CompileWith(*translated, PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C);
 }
 
 Result<TokenizerRegex> TokenizerRegex::Literal(std::string_view text) {
   return CompileWith(text, PCRE2_LITERAL);
+}
+
+Result<TokenizerRegex> TokenizerRegex::Parse(const JsonView& pattern) {
+  const bool literal = pattern.Find("String").has_value();
+  const Result<std::string> source = pattern.String(literal ? "String" : "Regex");
+  if (!source) return source.error();
+  Result<TokenizerRegex> regex = literal ? Literal(*source) : Compile(*source);
+  if (!regex) return pattern.Fault("is no regular expression: " + regex.error().message);
+  return regex;
+}
+
+std::string TokenizerRegex::ReplaceAll(std::string_view text, std::string_view content) const {
+  std::string out;
+  out.reserve(text.size());
+  std::size_t done = 0;
+  ForEachMatch(text, [&](TextSpan match) {
+    out.append(text.substr(done, match.begin - done)).append(content);
+    done = match.end;
+  });
+  return out.append(text.substr(done));
 }
 
 void TokenizerRegex::ForEachMatch(std::string_view text,

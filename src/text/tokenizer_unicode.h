@@ -1,4 +1,4 @@
-// What Rust's standard library calls white space, word characters and marks.
+// Classes of characters as the tokenizers library sees them.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,10 @@ namespace quire {
 bool IsWhiteSpace(char32_t code);
 bool IsWordCharacter(char32_t code);
 bool IsCombiningMark(char32_t code);
+
+// The library's normalisation tables are those of Unicode 9: true for characters that were given a
+// combining class or a decomposition later.
+bool IsNewerThanNormalization(char32_t code);
 
 // Of valid UTF-8 text: the bytes of white space at its start and at its end.
 std::size_t LeadingWhiteSpace(std::string_view text);

@@ -5,19 +5,20 @@
 #include <string>
 #include <vector>
 
+#include "base/ids.h"
 #include "base/json.h"
 #include "base/result.h"
-#include "base/ids.h"
 
 namespace quire {
 
-// The folder of a model given as a path or as org/name: a path that exists; else the snapshot of org/name in the
-// Hugging Face cache (HF_HUB_CACHE, else HF_HOME/hub, else ~/.cache/huggingface/hub), refs/main first.
-// kConfig error that says where it looked.
+// The folder of a model given as a path or as org/name: a path that exists; else the snapshot of
+// org/name in the Hugging Face cache (HF_HUB_CACHE, else HF_HOME/hub, else
+// ~/.cache/huggingface/hub), refs/main first. kConfig error that says where it looked.
 Result<std::filesystem::path> FindModelFolder(const std::string& model);
 
-// A JSON object from a file of the folder, at most 64 MiB. kModel errors name the file. Duplicate keys are
-// allowed as Python's reader allows them. Not a regular file, a loop of links, no read permission: errors.
+// A JSON object from a file of the folder, at most 64 MiB. kModel errors name the file. Duplicate
+// keys are allowed as Python's reader allows them. Not a regular file, a loop of links, no read
+// permission: errors.
 Result<Json> ReadJsonFile(const std::filesystem::path& file);
 
 // Union of eos_token_id of config.json and generation_config.json (a number or a list), checked

@@ -15,8 +15,8 @@
 
 namespace quire {
 
-// Thrown by module constructors (construct = load, rule 1): the message names the file and the tensor.
-// Caught once, where the runtime builds the model, and turned into an Error of kind kModel.
+// Thrown by module constructors (construct = load, rule 1): the message names the file and the
+// tensor. Caught once, where the runtime builds the model, and turned into an Error of kind kModel.
 class LoadError : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;
@@ -29,19 +29,21 @@ class TensorStore {
   virtual bool Has(const std::string& name) const = 0;
   // Host memory of the stored dtype. Throws LoadError where it is missing or its shape is another.
   virtual Tensor Get(const std::string& name, std::initializer_list<std::int64_t> shape) const = 0;
-  virtual std::size_t num_bytes() const = 0;  // of all tensors, for the progress bar and the summary
+  virtual std::size_t num_bytes()
+      const = 0;  // of all tensors, for the progress bar and the summary
   // Tensors that no module asked for (after loading): worth a warning.
   virtual std::vector<std::string> Unused() const = 0;
 };
 
 // Maps the safetensors files of a folder: model.safetensors, or the shards that
-// model.safetensors.index.json names. Everything in the headers is checked (bounds, overlaps, overflow,
-// duplicates, paths) before a byte of data is read. Errors are of kind kModel and name file and tensor.
-// Format: https://github.com/huggingface/safetensors (README, "Format").
+// model.safetensors.index.json names. Everything in the headers is checked (bounds, overlaps,
+// overflow, duplicates, paths) before a byte of data is read. Errors are of kind kModel and name
+// file and tensor. Format: https://github.com/huggingface/safetensors (README, "Format").
 Result<std::shared_ptr<const TensorStore>> OpenSafetensors(const std::filesystem::path& folder);
 
 // Random weights: each tensor a function of (seed, name): matrices normal with deviation
-// 1/sqrt(columns), names ending in "norm.weight" ones, biases zero. Any shape that is asked for exists.
+// 1/sqrt(columns), names ending in "norm.weight" ones, biases zero. Any shape that is asked for
+// exists.
 std::shared_ptr<const TensorStore> MakeDummyStore(std::uint64_t seed, DType dtype);
 
 // A scope in a store: w / "model" / "layers" / 3 / "mlp". Cheap to copy.

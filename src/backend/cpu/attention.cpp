@@ -53,7 +53,8 @@ struct Attention::Call {
 
   std::int64_t scratch_floats() const {
     const std::int64_t rows = kMaxTileRows;
-    return 2 * StateFloats(layout.value_stride) + rows * cache.spec.head_dim + rows * kChunk + 2 * rows;
+    return 2 * StateFloats(layout.value_stride) + rows * cache.spec.head_dim + rows * kChunk +
+           2 * rows;
   }
 };
 
@@ -154,9 +155,9 @@ void Attention::AttendPart(const Call& call, const Item& item, std::int64_t part
   args.key_end = scratch.key_end;
   args.begin = std::max<std::int64_t>(item.key_begin, partition * kPartition);
   args.end = std::min<std::int64_t>(item.key_end, (partition + 1) * kPartition);
-  args.kv = call.layout.View(
-      call.cache, item.kv_head,
-      call.batch.block_table.data<std::int32_t>() + item.sequence * call.batch.block_table.row_stride());
+  args.kv = call.layout.View(call.cache, item.kv_head,
+                             call.batch.block_table.data<std::int32_t>() +
+                                 item.sequence * call.batch.block_table.row_stride());
   args.scores = scratch.scores;
   args.state = state;
   kernels_.attend(args);
@@ -204,8 +205,12 @@ void Attention::MergeParts(const Call& call, const Item& item) const {
 void Attention::Run(const Tensor& q, const KvLayer& cache, const AttentionBatch& batch, float scale,
                     const Tensor& out) {
   const auto num_heads = static_cast<int>(q.row_size() / cache.spec.head_dim);
-  const Call call{q,   cache, batch,
-                  scale, out, KvLayout(cache.spec, cache.block_size),
+  const Call call{q,
+                  cache,
+                  batch,
+                  scale,
+                  out,
+                  KvLayout(cache.spec, cache.block_size),
                   num_heads / cache.spec.num_kv_heads};
   const std::int64_t threads = pool_.num_threads();
   thread_scratch_.Get<float>(threads * call.scratch_floats());
@@ -222,12 +227,14 @@ void Attention::Run(const Tensor& q, const KvLayer& cache, const AttentionBatch&
                       [&](std::int64_t begin, std::int64_t end, int thread) {
                         ThreadScratch scratch = ScratchOf(call, thread);
                         for (std::int64_t i = begin; i < end; ++i) {
-                          RunItem(call, items_[static_cast<std::size_t>(num_items - 1 - i)], scratch);
+                          RunItem(call, items_[static_cast<std::size_t>(num_items - 1 - i)],
+                                  scratch);
                         }
                       });
     return;
   }
-  // Few rows and many keys: the partitions of a row on different threads, merged in the same order as above.
+  // Few rows and many keys: the partitions of a row on different threads, merged in the same order
+  // as above.
   ListParts();
   const auto num_parts = static_cast<std::int64_t>(parts_.size());
   part_scratch_.Get<float>(num_parts * StateFloats(call.layout.value_stride));
@@ -241,7 +248,8 @@ void Attention::Run(const Tensor& q, const KvLayer& cache, const AttentionBatch&
     }
   });
   pool_.ParallelFor(num_items, 1, [&](std::int64_t begin, std::int64_t end, int) {
-    for (std::int64_t i = begin; i < end; ++i) MergeParts(call, items_[static_cast<std::size_t>(i)]);
+    for (std::int64_t i = begin; i < end; ++i)
+      MergeParts(call, items_[static_cast<std::size_t>(i)]);
   });
 }
 

@@ -32,7 +32,8 @@ class Attention {
            const Tensor& out);
 
  private:
-  // A tile of query rows of one kv head: queries [query, query + num_queries) × heads [head, head + num_heads).
+  // A tile of query rows of one kv head: queries [query, query + num_queries) × heads [head, head +
+  // num_heads).
   struct Item {
     std::int32_t sequence = 0;
     std::int32_t kv_head = 0;
@@ -43,7 +44,8 @@ class Attention {
     std::int32_t position = 0;   // of the first query
     std::int32_t key_begin = 0;  // keys that some row sees
     std::int32_t key_end = 0;
-    std::int64_t state = 0;  // first of its partial results, in partitions, where they are computed apart
+    std::int64_t state =
+        0;  // first of its partial results, in partitions, where they are computed apart
     int num_rows() const { return num_queries * num_heads; }
     std::int64_t first_partition() const { return key_begin / kPartition; }
     std::int64_t num_partitions() const {

@@ -9,8 +9,9 @@
 namespace quire {
 
 struct CpuBackendOptions {
-  int num_threads = 0;              // 0: one for each core this process may run on
-  std::string instruction_set;      // "": the best the CPU has; else portable, avx2, avx512, avx512bf16, amx
+  int num_threads = 0;  // 0: one for each core this process may run on
+  std::string
+      instruction_set;  // "": the best the CPU has; else portable, avx2, avx512, avx512bf16, amx
 };
 
 // kConfig error for an instruction set that does not exist or that this CPU lacks.

@@ -52,8 +52,8 @@ std::optional<double> ReadNumber(const std::string& path) {
   return value;
 }
 
-// The folders of the control groups that hold this process, from its own up to the root, for a controller: the
-// unified hierarchy, and version 1's where it is mounted.
+// The folders of the control groups that hold this process, from its own up to the root, for a
+// controller: the unified hierarchy, and version 1's where it is mounted.
 std::vector<std::string> GroupFolders(std::string_view controller) {
   std::vector<std::string> folders;
   std::ifstream file("/proc/self/cgroup");
@@ -83,7 +83,8 @@ double CpuQuota() {
   for (const std::string& folder : GroupFolders("cpu")) {
     double allowed = 0;
     double period = 0;
-    if (std::istringstream text(ReadLine(folder + "/cpu.max").value_or("")); text >> allowed >> period) {
+    if (std::istringstream text(ReadLine(folder + "/cpu.max").value_or(""));
+        text >> allowed >> period) {
       if (period > 0) quota = std::min(quota, allowed / period);
     }
     const std::optional<double> limit = ReadNumber(folder + "/cpu.cfs_quota_us");

@@ -7,9 +7,12 @@
 namespace quire::cpu {
 namespace {
 
-constexpr std::int64_t kMaxRows = 1024;              // of x that are packed at once
-constexpr std::int64_t kSerialWork = 1 << 17;        // multiplications not worth a second thread
-constexpr std::int64_t kPieceBytes = 1 << 17;        // of weight, that a thread takes at once
+constexpr std::int64_t kMaxRows = 1024;        // of x that are packed at once
+constexpr std::int64_t kSerialWork = 1 << 17;  // multiplications not worth a second thread
+constexpr std::int64_t kPieceBytes = 1 << 17;  // of weight, that a thread takes at once
+constexpr std::int64_t kFewRows = 48;          // up to here a weight is read once, in order
+constexpr std::int64_t kPiecePanels = 4;
+constexpr std::int64_t kPieceRows = 128;
 constexpr std::int64_t kPackSerialElements = 1 << 14;
 
 std::int64_t CeilDiv(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -20,16 +23,18 @@ Buffer AllocateOrThrow(std::size_t bytes) {
   return std::move(*buffer);
 }
 
-// One panel's share of W's columns [k, k + count), already in the weight's dtype: T is one element, or a pair.
+// One panel's share of W's columns [k, k + count), already in the weight's dtype: T is one element,
+// or a pair.
 template <class T>
 void Interleave(const T* row, std::int64_t count, int width, T* panel) {
   for (std::int64_t k = 0; k < count; ++k) panel[k * width] = row[k];
 }
 
-// Packs rows of W into panels, a block of columns at a time so that what is written stays in the cache.
+// Packs rows of W into panels, a block of columns at a time so that what is written stays in the
+// cache.
 void PackPanels(const CpuKernels& kernels, const GemmKernel& kernel, const Tensor& weight,
-                DType dtype, std::int64_t first_panel, std::int64_t last_panel, std::int64_t padded_k,
-                char* packed) {
+                DType dtype, std::int64_t first_panel, std::int64_t last_panel,
+                std::int64_t padded_k, char* packed) {
   constexpr std::int64_t kBlock = 256;
   float wide[kBlock];
   float narrow[kBlock] = {};  // holds any dtype
@@ -122,26 +127,29 @@ void Gemm::MultiplyRows(const GemmKernel& kernel, const Tensor& x, const LinearW
   const std::int64_t block = kXBlockBytes / static_cast<std::int64_t>(SizeOf(kernel.x));
   char* packed = packed_x_.Get<char>(CeilDiv(args.k, block) * rows * kXRowBytes);
   args.x = packed;
-  pool_.ParallelFor(rows, CeilDiv(kPackSerialElements, in),
-                    [&](std::int64_t begin, std::int64_t end, int) {
-                      kernel.pack_x(x.data<float>(), x.row_stride(), rows, in, args.k, begin, end,
-                                    packed);
-                    });
+  pool_.ParallelFor(
+      rows, CeilDiv(kPackSerialElements, in), [&](std::int64_t begin, std::int64_t end, int) {
+        kernel.pack_x(x.data<float>(), x.row_stride(), rows, in, args.k, begin, end, packed);
+      });
 
   const std::int64_t panels = CeilDiv(weight.out_features, kernel.panel_width);
-  const std::int64_t threads = pool_.num_threads();
-  if (rows * weight.out_features * in <= kSerialWork || threads == 1) {
+  if (rows * weight.out_features * in <= kSerialWork) {
     kernel.compute(args, 0, panels, 0, rows);
     return;
   }
-  // Pieces are runs of panels; where panels are too few for the threads, runs of rows as well.
+  // Pieces: runs of panels for some rows. With many rows, as many of both as stay in a core's
+  // cache.
+  const std::int64_t threads = pool_.num_threads();
+  const bool few = rows <= kFewRows;
   const std::int64_t panel_bytes =
       kernel.panel_width * args.k * static_cast<std::int64_t>(SizeOf(weight.dtype));
-  const std::int64_t run = std::clamp<std::int64_t>(kPieceBytes / panel_bytes, 1,
-                                                    std::max<std::int64_t>(1, panels / (4 * threads)));
+  const std::int64_t wanted = few ? kPieceBytes / panel_bytes : kPiecePanels;
+  const std::int64_t run =
+      std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, panels / (2 * threads)));
   const std::int64_t runs = CeilDiv(panels, run);
   const std::int64_t cuts =
-      std::clamp<std::int64_t>(CeilDiv(4 * threads, runs), 1, CeilDiv(rows, 2 * kernel.max_tile_rows));
+      std::max(few ? 1 : CeilDiv(rows, kPieceRows),
+               std::min(CeilDiv(4 * threads, runs), CeilDiv(rows, 2 * kernel.max_tile_rows)));
   pool_.ParallelFor(runs * cuts, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t piece = begin; piece < end; ++piece) {
       const std::int64_t cut = piece % cuts;

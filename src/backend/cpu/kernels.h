@@ -1,8 +1,9 @@
-// The table of kernels that one instruction set provides. Kernels are plain functions of pointers and
-// sizes; each works on one thread's share. Every row's arithmetic is the same whatever rows share a call.
+// The table of kernels that one instruction set provides. Kernels are plain functions of pointers
+// and sizes; each works on one thread's share. Every row's arithmetic is the same whatever rows
+// share a call.
 //
-// Include nothing here that defines inline functions which a kernel file would call: the linker keeps one
-// copy of such a function, and that copy may hold instructions which this CPU lacks.
+// Include nothing here that defines inline functions which a kernel file would call: the linker
+// keeps one copy of such a function, and that copy may hold instructions which this CPU lacks.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +12,9 @@
 
 namespace quire::cpu {
 
-// The x of a GEMM is repacked as [k_blocks][rows][kXRowBytes]: a row's share of one block of K lies dense, and
-// rows are a constant apart, so that a kernel reaches all rows of its tile from one pointer. The pad
-// spreads the rows over the cache's sets.
+// The x of a GEMM is repacked as [k_blocks][rows][kXRowBytes]: a row's share of one block of K lies
+// dense, and rows are a constant apart, so that a kernel reaches all rows of its tile from one
+// pointer. The pad spreads the rows over the cache's sets.
 constexpr std::int64_t kXBlockBytes = 1024;
 constexpr std::int64_t kXRowBytes = kXBlockBytes + 64;
 
@@ -33,19 +34,20 @@ struct GemmKernel {
   int panel_width = 0;  // columns of out that a panel makes
   int max_tile_rows = 0;
   int k_multiple = 1;
-  bool pairs = false;        // the weight's layout keeps k and k + 1 together
+  bool pairs = false;     // the weight's layout keeps k and k + 1 together
   DType x = DType::kF32;  // of the packed x
   // Packs rows [first, last) of x [rows, k] as `x`, zero up to padded_k.
   void (*pack_x)(const float* x, std::int64_t stride, std::int64_t rows, std::int64_t k,
-                 std::int64_t padded_k, std::int64_t first, std::int64_t last, void* packed) = nullptr;
+                 std::int64_t padded_k, std::int64_t first, std::int64_t last,
+                 void* packed) = nullptr;
   // out[rows, panels' columns] for rows and panels [first, last).
   void (*compute)(const GemmArgs& args, std::int64_t first_panel, std::int64_t last_panel,
                   std::int64_t first_row, std::int64_t last_row) = nullptr;
 };
 
-// Attention: keys are read in subtiles of 16 tokens, softmax advances in chunks of 64, and partitions of 512 are
-// summed apart and merged in order: always, at absolute positions, so that a row's bits depend on
-// nothing but its own keys.
+// Attention: keys are read in subtiles of 16 tokens, softmax advances in chunks of 64, and
+// partitions of 512 are summed apart and merged in order: always, at absolute positions, so that a
+// row's bits depend on nothing but its own keys.
 constexpr std::int64_t kSubtile = 16;
 constexpr std::int64_t kChunk = 64;
 constexpr std::int64_t kPartition = 512;
@@ -90,6 +92,9 @@ struct CpuKernels {
 
   void (*to_float)(DType from, const void* source, std::int64_t n, float* out) = nullptr;
   void (*from_float)(DType to, const float* source, std::int64_t n, void* out) = nullptr;
+  // out[i * stride] = x[i] as `to`: one token's key in a block.
+  void (*store_keys)(DType to, const float* x, std::int64_t n, std::int64_t stride,
+                     void* out) = nullptr;
   void (*add)(float* x, const float* y, std::int64_t n) = nullptr;
   void (*rms_norm)(const float* x, const float* weight, float eps, std::int64_t n,
                    float* out) = nullptr;
@@ -106,7 +111,8 @@ struct CpuKernels {
   // The greatest of x; NaN where x holds one.
   float (*max)(const float* x, std::int64_t n) = nullptr;
   // out[i] = exp((x[i] - shift) * factor); returns the sum. out may be null.
-  double (*exp_sum)(const float* x, float shift, float factor, std::int64_t n, float* out) = nullptr;
+  double (*exp_sum)(const float* x, float shift, float factor, std::int64_t n,
+                    float* out) = nullptr;
 };
 
 extern const CpuKernels kPortableKernels;

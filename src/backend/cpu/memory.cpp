@@ -12,7 +12,8 @@ namespace quire::cpu {
 namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kAskFirst = std::size_t{64} << 20;  // smaller pieces are not checked against free memory
+constexpr std::size_t kAskFirst = std::size_t{64}
+                                  << 20;  // smaller pieces are not checked against free memory
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 
 Error Short(std::size_t bytes) {

@@ -46,7 +46,8 @@ void ThreadPool::TakePieces(int thread) {
   }
 }
 
-void ThreadPool::Run(std::int64_t count, std::int64_t grain, const void* context, Function function) {
+void ThreadPool::Run(std::int64_t count, std::int64_t grain, const void* context,
+                     Function function) {
   context_ = context;
   function_ = function;
   count_ = count;
