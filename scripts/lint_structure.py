@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 MAX_FUNCTION, MAX_KERNEL, MAX_FILE, MAX_MODEL = 80, 120, 600, 150
-SOURCES = {".cpp", ".h", ".cu", ".cuh"}
+SOURCES = {".cpp", ".h", ".inc", ".cu", ".cuh"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 CONDITIONAL = re.compile(r"^\s*#\s*(if|ifdef|ifndef|elif|else)\b")
 # A definition begins at the margin or in a namespace, never with one of these.
@@ -106,7 +106,7 @@ def check_file(path, root, table):
         yield_error(f"{relative}: {lines} lines, at most {MAX_FILE}")
     if parts[:2] == ("src", "models") and path.name == "llama.cpp" and lines > MAX_MODEL:
         yield_error(f"{relative}: {lines} lines, a model family has at most {MAX_MODEL}")
-    limit = MAX_KERNEL if "kernels" in str(relative) else MAX_FUNCTION
+    limit = MAX_KERNEL if "kernels" in str(relative) or path.suffix == ".inc" else MAX_FUNCTION
     for first, length in function_lengths(text):
         if length > limit:
             yield_error(f"{relative}:{first}: a function of {length} lines, at most {limit}")

@@ -69,6 +69,10 @@ class Server:
         raise AssertionError(f"not ready within 60 s: {self.said()}")
 
     def __exit__(self, *_):
+        self.stop()
+        self.log.close()
+
+    def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
             try:
@@ -117,7 +121,7 @@ class CommandLine(unittest.TestCase):
             self.assertIn(flag, text)
 
     def test_bad_flags_exit_with_2_and_one_line(self):
-        for words in (["serve", "--no-such-flag"], ["serve", "--port", "0x50"], ["serve", "--port", "65536"],
+        for words in (["serve", "--no-such-flag"], ["serve", "--port", "abc"], ["serve", "--port", "65536"],
                       ["serve", "--max-num-seqs", "0"], ["serve", "--block-size", "3"], ["serve", "--dtype", "int3"],
                       ["serve", "--max-model-len", "1"], ["serve", "-tp", "2"], ["serve", "/no/such/folder"],
                       ["serve", "--gpu-memory-utilization", "1.5"], ["serve", "--device", "abacus"], ["no-such-command"],
@@ -172,9 +176,10 @@ class Processes(unittest.TestCase):
     def test_a_dead_engine_is_restarted_and_its_requests_end_with_an_error(self):
         with Server() as server, concurrent.futures.ThreadPoolExecutor(2) as pool:
             want = server.complete()[2]
-            long = pool.submit(server.complete, max_tokens=480, ignore_eos=True, n=64, temperature=1)
-            stream = pool.submit(server.complete, max_tokens=480, ignore_eos=True, n=32, temperature=1, stream=True)
-            time.sleep(0.15)
+            fields = {"max_tokens": 480, "ignore_eos": True, "temperature": 1}
+            stream = pool.submit(server.complete, n=60, stream=True, **fields)
+            long = pool.submit(server.complete, n=64, **fields)
+            time.sleep(0.1)
             old = server.engine
             os.kill(old, signal.SIGKILL)
             status, _, text = long.result(20)

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <future>
@@ -181,11 +182,12 @@ int RunServe(Flags& flags) {
   if (const Status status = FinishServerFlags(flags); !status.ok()) return Fail(status.error());
   ShutdownSignals signals;  // before any thread, which inherits the mask
 
+  std::atomic<bool> loaded = false;  // until then WaitReady tells how it failed
   ProcessGatewayOptions options;
   options.argv = {"quire", "engine"};
   for (std::string& word : EngineArguments(flags.engine)) options.argv.push_back(std::move(word));
   options.on_state = [&](EngineState state) {
-    if (state == EngineState::kFailed) signals.Raise(/*exit_code=*/1);
+    if (state == EngineState::kFailed && loaded) signals.Raise(/*exit_code=*/1);
   };
   ProcessGateway gateway(std::move(options));
   auto server = ApiServer::Start(flags.server, gateway);
@@ -200,6 +202,7 @@ int RunServe(Flags& flags) {
   if (signals.raised()) return signals.exit_code();
   if (!info) return Fail(info.error());
   if (!served) return Fail(served.error());
+  loaded = true;
   served->info = *info;
   CheckVocabulary(*served);
   (*server)->SetModel(std::move(*served));

@@ -146,6 +146,7 @@ std::string Engine::Impl::Refusal(const Request& request) const {
   const std::int32_t top =
       std::max(request.sampling.num_logprobs, request.sampling.num_prompt_logprobs);
   if (top > info.vocab_size) return "more log-probabilities than the vocabulary has tokens";
+  if (!scheduler_.Fits(request)) return "the request's id or its delivered tokens do not fit";
   return "";
 }
 

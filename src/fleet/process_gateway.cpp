@@ -172,6 +172,7 @@ std::optional<Duration> ProcessGateway::Impl::AfterDeath(const Death& death) {
   std::shared_ptr<const StatsHandler> on_stats;
   EngineState state = EngineState::kRestarting;
   bool changed = false;
+  bool told_owner = false;
   {
     const std::lock_guard lock(mutex_);
     if (stop_grace_) {
@@ -182,7 +183,8 @@ std::optional<Duration> ProcessGateway::Impl::AfterDeath(const Death& death) {
     }
     if (!wait && !stop_grace_) {
       state = EngineState::kFailed;
-      if (!ever_ready_) fatal_ = Error{death.kind, death.how, "", ""};
+      told_owner = !ever_ready_;  // by WaitReady
+      if (told_owner) fatal_ = Error{death.kind, death.how, "", ""};
     }
     changed = std::exchange(state_, state) != state;
     stats_ = EngineStats();
@@ -194,7 +196,7 @@ std::optional<Duration> ProcessGateway::Impl::AfterDeath(const Death& death) {
   if (state == EngineState::kRestarting) {
     LogError("{}; {} unfinished requests; restarting in {:.1f} s", death.how, unfinished.size(),
              Seconds(*wait));
-  } else if (state == EngineState::kFailed) {
+  } else if (state == EngineState::kFailed && !told_owner) {
     LogError("{}; giving up", death.how);
   }
   if (on_stats != nullptr) (*on_stats)(EngineStats());

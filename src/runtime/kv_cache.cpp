@@ -24,10 +24,4 @@ Result<KvCache> KvCache::Make(Backend& backend, std::span<const KvLayerSpec> lay
   return cache;
 }
 
-std::size_t KvCache::num_bytes() const {
-  std::size_t bytes = 0;
-  for (const Buffer& buffer : buffers_) bytes += buffer.bytes();
-  return bytes;
-}
-
 }  // namespace quire

@@ -19,7 +19,6 @@ class KvCache {
                               std::int64_t num_blocks);
 
   std::span<const KvLayer> layers() const { return layers_; }
-  std::size_t num_bytes() const;
 
  private:
   std::vector<Buffer> buffers_;

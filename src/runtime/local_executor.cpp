@@ -173,7 +173,8 @@ Status LocalExecutor::BuildRunner(const RuntimeConfig& config) {
   auto cache = KvCache::Make(*backend_, layers, config.block_size, *num_blocks);
   if (!cache) return cache.error();
   info_.num_blocks = *num_blocks;
-  info_.kv_cache_bytes = static_cast<std::int64_t>(cache->num_bytes());
+  info_.kv_cache_bytes = *num_blocks * static_cast<std::int64_t>(KvCache::BlockBytes(
+                                           *backend_, layers, config.block_size));
   auto runner = ModelRunner::Make(*backend_, solo_, *model_, std::move(cache).value(),
                                   backend_->ActivationDType(dtype_),
                                   {info_.max_num_seqs, info_.max_num_batched_tokens,

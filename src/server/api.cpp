@@ -48,7 +48,7 @@ void AppendModel(std::string& out, const std::string& name, const ServedModel& m
   out += R"(,"parent":null,"max_model_len":)" + std::to_string(model.info.max_model_len) + "}";
 }
 
-Status AddPrompts(GenerationPlan& plan, std::vector<PromptInput> inputs, bool echo,
+Status AddPrompts(AnswerPlan& plan, std::vector<PromptInput> inputs, bool echo,
                   const ServedModel& model) {
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     std::string param = plan.chat ? "messages" : "prompt";
@@ -67,7 +67,7 @@ Status AddPrompts(GenerationPlan& plan, std::vector<PromptInput> inputs, bool ec
 }
 
 struct Planned {
-  GenerationPlan plan;
+  AnswerPlan plan;
   Admission::Ticket ticket;
 };
 
@@ -123,8 +123,8 @@ Status Serve(Route route, const Json& body, const std::shared_ptr<ServerCore>& c
       route == Route::kChat ? PlanChat(body, *core, *model) : PlanCompletion(body, *core, *model);
   if (!planned) return planned.error();
   if (exchange->closed()) return {};
-  std::make_shared<Generation>(core, model, exchange, std::move(planned->plan),
-                               std::move(planned->ticket), arrival)
+  std::make_shared<AnswerJob>(core, model, exchange, std::move(planned->plan),
+                              std::move(planned->ticket), arrival)
       ->Run();
   return {};
 }

@@ -6,8 +6,8 @@
 
 #include "base/clock.h"
 #include "fleet/engine_gateway.h"
+#include "server/answer_job.h"
 #include "server/api_keys.h"
-#include "server/generation.h"
 #include "server/http.h"
 #include "server/routes.h"
 #include "server/server_core.h"

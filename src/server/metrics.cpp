@@ -4,7 +4,6 @@
 #include <prometheus/gauge.h>
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
-#include <prometheus/text_serializer.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +11,8 @@
 #include <mutex>
 #include <utility>
 #include <vector>
+
+#include "server/metrics_text.h"
 
 namespace quire {
 namespace {
@@ -301,7 +302,7 @@ std::string Metrics::Scrape(const Gauges& gauges) const {
   impl_->waiting.Set(static_cast<double>(NumWaiting(gauges)));
   impl_->kv_usage.Set(KvCacheUsage(gauges.engine));
   impl_->in_flight.Set(static_cast<double>(gauges.num_requests));
-  return prometheus::TextSerializer().Serialize(impl_->registry.Collect());
+  return MetricsText(impl_->registry.Collect());
 }
 
 }  // namespace quire

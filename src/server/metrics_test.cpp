@@ -27,6 +27,7 @@ std::map<std::string, double> Parse(const std::string& text) {
     if (line.empty() || line[0] == '#') continue;
     const std::size_t space = line.rfind(' ');
     const std::string value = line.substr(space + 1);
+    EXPECT_NE(value.find_first_of(".e"), std::string::npos) << line;  // as Python's client
     EXPECT_TRUE(samples.emplace(line.substr(0, space), std::stod(value)).second) << line;
     EXPECT_NE(line.find("engine=\"0\""), std::string::npos) << line;
   }

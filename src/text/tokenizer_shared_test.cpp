@@ -121,6 +121,8 @@ TEST_F(SharedTokenizer, NaughtyStringsComeBack) {
     SCOPED_TRACE(name);
     const auto tokenizer = Load(name);
     ASSERT_NE(tokenizer, nullptr);
+    // Mistral's pre-tokenizer puts no prefix before a space, but its decoder takes one off.
+    const bool loses_a_space = name == "mistral-7b-instruct-v0.3";
     const bool normalizes = name == "qwen2.5" || name == "qwen3";  // NFC
     for (const std::string text : naughty) {
       const Ids ids = tokenizer->Encode(text, false);
@@ -128,7 +130,7 @@ TEST_F(SharedTokenizer, NaughtyStringsComeBack) {
       if (normalizes) {
         EXPECT_EQ(tokenizer->Encode(back, false), ids);
       } else {
-        EXPECT_EQ(back, text);
+        EXPECT_EQ((loses_a_space && text.rfind(' ', 0) == 0 ? " " : "") + back, text);
       }
       Detokenizer stream(tokenizer, false, true);
       std::string joined;

@@ -34,6 +34,18 @@ bool HasAvx512() {
 }
 
 bool HasAvx512Bf16() { return HasAvx512() && __builtin_cpu_supports("avx512bf16"); }
+
+// Linux lends the tile registers on request, once for the whole process.
+bool HasAmx() {
+  constexpr unsigned kAmxBf16 = 1U << 22;
+  constexpr unsigned kAmxTile = 1U << 24;
+  constexpr long kRequestPermission = 0x1023;  // ARCH_REQ_XCOMP_PERM
+  constexpr long kTileData = 18;
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  if (!HasAvx512Bf16() || __get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
+  if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
 #endif
 
 std::optional<std::string> ReadLine(const std::string& path) {
@@ -136,12 +148,14 @@ std::vector<const CpuKernels*> UsableKernels() {
   if (HasAvx2()) usable.push_back(&kAvx2Kernels);
   if (HasAvx512()) usable.push_back(&kAvx512Kernels);
   if (HasAvx512Bf16()) usable.push_back(&kAvx512Bf16Kernels);
+  if (HasAmx()) usable.push_back(&kAmxKernels);
 #endif
   return usable;
 }
 
 bool IsInstructionSet(std::string_view name) {
-  constexpr std::array<std::string_view, 4> kNames{"portable", "avx2", "avx512", "avx512bf16"};
+  constexpr std::array<std::string_view, 5> kNames{"portable", "avx2", "avx512", "avx512bf16",
+                                                   "amx"};
   return std::find(kNames.begin(), kNames.end(), name) != kNames.end();
 }
 

@@ -11,7 +11,7 @@ constexpr std::int64_t kMaxRows = 1024;        // of x that are packed at once
 constexpr std::int64_t kSerialWork = 1 << 17;  // multiplications not worth a second thread
 constexpr std::int64_t kPieceBytes = 1 << 17;  // of weight, that a thread takes at once
 constexpr std::int64_t kFewRows = 48;          // up to here a weight is read once, in order
-constexpr std::int64_t kPiecePanels = 4;
+constexpr std::int64_t kPiecePanels = 8;
 constexpr std::int64_t kPieceRows = 128;
 constexpr std::int64_t kPackSerialElements = 1 << 14;
 
@@ -147,15 +147,17 @@ void Gemm::MultiplyRows(const GemmKernel& kernel, const Tensor& x, const LinearW
   const std::int64_t run =
       std::clamp<std::int64_t>(wanted, 1, std::max<std::int64_t>(1, panels / (2 * threads)));
   const std::int64_t runs = CeilDiv(panels, run);
+  const std::int64_t tiles = CeilDiv(rows, kernel.max_tile_rows);
   const std::int64_t cuts =
-      std::max(few ? 1 : CeilDiv(rows, kPieceRows),
-               std::min(CeilDiv(4 * threads, runs), CeilDiv(rows, 2 * kernel.max_tile_rows)));
+      std::min(tiles, std::max(few ? 1 : CeilDiv(rows, kPieceRows), CeilDiv(2 * threads, runs)));
+  // A cut lies between tiles of about equal height.
+  const auto row_of_cut = [&](std::int64_t cut) { return rows * (tiles * cut / cuts) / tiles; };
   pool_.ParallelFor(runs * cuts, 1, [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t piece = begin; piece < end; ++piece) {
       const std::int64_t cut = piece % cuts;
       const std::int64_t first = piece / cuts * run;
-      kernel.compute(args, first, std::min(first + run, panels), rows * cut / cuts,
-                     rows * (cut + 1) / cuts);
+      kernel.compute(args, first, std::min(first + run, panels), row_of_cut(cut),
+                     row_of_cut(cut + 1));
     }
   });
 }

@@ -1,4 +1,4 @@
-#include "server/generation.h"
+#include "server/answer_job.h"
 
 #include <algorithm>
 #include <chrono>
@@ -12,7 +12,7 @@
 namespace quire {
 namespace {
 
-AnswerOptions WriterOptions(const GenerationPlan& plan, const ServerOptions& options,
+AnswerOptions WriterOptions(const AnswerPlan& plan, const ServerOptions& options,
                             const HttpExchange& exchange) {
   const GenerationFields& fields = plan.fields;
   AnswerOptions out;
@@ -51,9 +51,9 @@ std::uint64_t RandomSeed() {
 
 }  // namespace
 
-Generation::Generation(std::shared_ptr<ServerCore> core, std::shared_ptr<const ServedModel> model,
-                       std::shared_ptr<HttpExchange> exchange, GenerationPlan plan,
-                       Admission::Ticket ticket, TimePoint arrival)
+AnswerJob::AnswerJob(std::shared_ptr<ServerCore> core, std::shared_ptr<const ServedModel> model,
+                     std::shared_ptr<HttpExchange> exchange, AnswerPlan plan,
+                     Admission::Ticket ticket, TimePoint arrival)
     : core_(std::move(core)),
       model_(std::move(model)),
       exchange_(std::move(exchange)),
@@ -64,7 +64,7 @@ Generation::Generation(std::shared_ptr<ServerCore> core, std::shared_ptr<const S
   MakeSlots(plan_);
 }
 
-void Generation::MakeSlots(const GenerationPlan& plan) {
+void AnswerJob::MakeSlots(const AnswerPlan& plan) {
   const GenerationFields& fields = plan.fields;
   ChoiceOptions options;
   options.stop = fields.stop;
@@ -88,7 +88,7 @@ void Generation::MakeSlots(const GenerationPlan& plan) {
   }
 }
 
-Request Generation::MakeRequest(std::size_t slot, std::uint64_t seed) const {
+Request AnswerJob::MakeRequest(std::size_t slot, std::uint64_t seed) const {
   const GenerationFields& fields = plan_.fields;
   const auto n = static_cast<std::size_t>(fields.n);
   Request request;
@@ -103,7 +103,7 @@ Request Generation::MakeRequest(std::size_t slot, std::uint64_t seed) const {
   return request;
 }
 
-void Generation::Run() {
+void AnswerJob::Run() {
   ticket_.Accept();
   {
     // As if a worker were at the inbox already: no news is taken out before all are submitted.
@@ -126,7 +126,7 @@ void Generation::Run() {
   Drain();
 }
 
-Status Generation::SubmitAll() {
+Status AnswerJob::SubmitAll() {
   std::uint64_t seed = plan_.fields.seed ? *plan_.fields.seed : RandomSeed();
   const auto n = static_cast<std::size_t>(plan_.fields.n);
   for (std::size_t i = 0; i < slots_.size() && !exchange_->closed(); ++i) {
@@ -140,7 +140,7 @@ Status Generation::SubmitAll() {
   return {};
 }
 
-void Generation::Tell(News news) {
+void AnswerJob::Tell(News news) {
   {
     const std::lock_guard lock(mutex_);
     inbox_.push_back(std::move(news));
@@ -150,7 +150,7 @@ void Generation::Tell(News news) {
   core_->pool.Post([self = shared_from_this()] { self->Drain(); });
 }
 
-void Generation::Drain() {
+void AnswerJob::Drain() {
   for (;;) {
     std::vector<News> batch;
     {
@@ -172,21 +172,22 @@ void Generation::Drain() {
   }
 }
 
-void Generation::Take(News& news) {
+void AnswerJob::Take(News& news) {
   if (ended_) return;
   if (news.client_gone) return Abandon();
   Slot& slot = slots_[news.slot];
   if (!slot.choice.done()) TakeOutput(slot, std::move(news.output), news.at);
 }
 
-void Generation::TakeOutput(Slot& slot, RequestOutput output, TimePoint at) {
+void AnswerJob::TakeOutput(Slot& slot, RequestOutput output, TimePoint at) {
   if (output.finish_reason == FinishReason::kError) {
     core_->RemoveActive(slot.id);
-    // The engine's own words are for the log: they may name what is inside.
-    if (!output.error.empty()) LogWarning("request failed in the engine: {}", output.error);
     const bool away = core_->gateway.state() != EngineState::kReady;
-    return Fail({away ? ErrorKind::kUnavailable : ErrorKind::kInternal,
-                 "the engine failed while it worked on this request", "", "engine_failure"});
+    if (away || output.error.empty())
+      output.error = "the engine failed while it worked on this request";
+    // An engine that lives says of a request what a user can do about it, from a fixed table.
+    return Fail({away ? ErrorKind::kUnavailable : ErrorKind::kInternal, std::move(output.error), "",
+                 "engine_failure"});
   }
   StorePromptLogprobs(slot, output);
   slot.num_cached_tokens = std::max(slot.num_cached_tokens, output.num_cached_tokens);
@@ -205,7 +206,7 @@ void Generation::TakeOutput(Slot& slot, RequestOutput output, TimePoint at) {
   if (num_done_ == slots_.size()) Finish();
 }
 
-void Generation::StorePromptLogprobs(Slot& slot, RequestOutput& output) {
+void AnswerJob::StorePromptLogprobs(Slot& slot, RequestOutput& output) {
   auto& positions = slot.answer.prompt_logprobs;
   for (std::size_t i = 0; i < output.prompt_logprobs.size(); ++i) {
     const std::size_t at = static_cast<std::size_t>(output.prompt_logprobs_begin) + i;
@@ -213,7 +214,7 @@ void Generation::StorePromptLogprobs(Slot& slot, RequestOutput& output) {
   }
 }
 
-void Generation::Observe(Slot& slot, std::size_t num_tokens, TimePoint at) {
+void AnswerJob::Observe(Slot& slot, std::size_t num_tokens, TimePoint at) {
   Metrics& metrics = core_->metrics;
   std::size_t num_gaps = num_tokens;
   double gap = 0;
@@ -232,7 +233,7 @@ void Generation::Observe(Slot& slot, std::size_t num_tokens, TimePoint at) {
   slot.last_token_at = at;
 }
 
-void Generation::FinishSlot(Slot& slot, TimePoint at) {
+void AnswerJob::FinishSlot(Slot& slot, TimePoint at) {
   core_->RemoveActive(slot.id);
   ticket_.FreeOne();
   ++num_done_;
@@ -251,7 +252,7 @@ void Generation::FinishSlot(Slot& slot, TimePoint at) {
   core_->metrics.OnFinished(finished);
 }
 
-void Generation::Emit(Slot& slot, const ChoiceDelta& delta) {
+void AnswerJob::Emit(Slot& slot, const ChoiceDelta& delta) {
   if (delta.tokens.empty() && delta.text.empty() && !slot.choice.done()) return;
   if (!streaming_) exchange_->StartStream("text/event-stream; charset=utf-8");
   streaming_ = true;
@@ -261,7 +262,7 @@ void Generation::Emit(Slot& slot, const ChoiceDelta& delta) {
                                  plan_.fields.continuous_usage ? &usage : nullptr));
 }
 
-Usage Generation::UsageNow() const {
+Usage AnswerJob::UsageNow() const {
   Usage usage;
   const auto n = static_cast<std::size_t>(plan_.fields.n);
   for (std::size_t i = 0; i < slots_.size(); ++i) {
@@ -273,7 +274,7 @@ Usage Generation::UsageNow() const {
   return usage;
 }
 
-void Generation::Finish() {
+void AnswerJob::Finish() {
   ended_ = true;
   const auto n = static_cast<std::size_t>(plan_.fields.n);
   for (std::size_t i = 0; i < slots_.size(); i += n) {
@@ -297,7 +298,7 @@ void Generation::Finish() {
   exchange_->Respond(std::move(response));
 }
 
-void Generation::CancelRest(bool failed) {
+void AnswerJob::CancelRest(bool failed) {
   for (Slot& slot : slots_) {
     if (slot.choice.done()) continue;
     core_->gateway.Cancel(slot.id);
@@ -309,7 +310,7 @@ void Generation::CancelRest(bool failed) {
   }
 }
 
-void Generation::Fail(const Error& error) {
+void AnswerJob::Fail(const Error& error) {
   if (ended_) return;
   ended_ = true;
   CancelRest(true);
@@ -320,7 +321,7 @@ void Generation::Fail(const Error& error) {
   exchange_->EndStream();
 }
 
-void Generation::Abandon() {
+void AnswerJob::Abandon() {
   ended_ = true;
   CancelRest(false);
   ticket_.End(Outcome::kCancelled);

@@ -1,4 +1,4 @@
-// Generation: one HTTP request for text, from its prompts to the last byte of its answer. Owns the
+// AnswerJob: one HTTP request for text, from its prompts to the last byte of its answer. Owns the
 // exchange, the engine requests (prompts × n) and their place in the queue.
 #pragma once
 
@@ -20,7 +20,7 @@
 namespace quire {
 
 // A request that is ready for the engine: checked, tokenized, within the limits.
-struct GenerationPlan {
+struct AnswerPlan {
   bool chat = false;
   bool echo = false;
   GenerationFields fields;
@@ -31,11 +31,11 @@ struct GenerationPlan {
 
 // News of the engine and of the client come from other threads into an inbox; one worker at a time
 // takes them out, so all else here needs no lock. It lives while the gateway or a worker knows it.
-class Generation : public std::enable_shared_from_this<Generation> {
+class AnswerJob : public std::enable_shared_from_this<AnswerJob> {
  public:
-  Generation(std::shared_ptr<ServerCore> core, std::shared_ptr<const ServedModel> model,
-             std::shared_ptr<HttpExchange> exchange, GenerationPlan plan, Admission::Ticket ticket,
-             TimePoint arrival);
+  AnswerJob(std::shared_ptr<ServerCore> core, std::shared_ptr<const ServedModel> model,
+            std::shared_ptr<HttpExchange> exchange, AnswerPlan plan, Admission::Ticket ticket,
+            TimePoint arrival);
 
   // Submits everything. On a worker's thread.
   void Run();
@@ -62,7 +62,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
     RequestOutput output;
   };
 
-  void MakeSlots(const GenerationPlan& plan);
+  void MakeSlots(const AnswerPlan& plan);
   Status SubmitAll();
   Request MakeRequest(std::size_t slot, std::uint64_t seed) const;
   void Tell(News news);
@@ -82,7 +82,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const std::shared_ptr<ServerCore> core_;
   const std::shared_ptr<const ServedModel> model_;
   const std::shared_ptr<HttpExchange> exchange_;
-  GenerationPlan plan_;
+  AnswerPlan plan_;
   Admission::Ticket ticket_;
   const TimePoint arrival_;
   AnswerWriter writer_;

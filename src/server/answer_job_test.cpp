@@ -1,4 +1,4 @@
-#include "server/generation.h"
+#include "server/answer_job.h"
 
 #include <gtest/gtest.h>
 
@@ -25,7 +25,7 @@ std::string Error(const Json& answer, const char* name) {
   return value.is_string() ? value.get<std::string>() : "";
 }
 
-TEST(Generation, APlainAnswerCountsWhatItHolds) {
+TEST(AnswerJob, APlainAnswerCountsWhatItHolds) {
   TestServer server;
   server.EchoPrompts();
   const Json body = server.Ask(kCompletions, CompletionBody({{"return_token_ids", true}}));
@@ -51,7 +51,7 @@ TEST(Generation, APlainAnswerCountsWhatItHolds) {
   EXPECT_EQ(server.Sample("vllm:num_requests_waiting"), 0);
 }
 
-TEST(Generation, ChoicesAndPromptsComeInOrderWithTheirSeeds) {
+TEST(AnswerJob, ChoicesAndPromptsComeInOrderWithTheirSeeds) {
   TestServer server;
   server.EchoPrompts();
   const Json body = server.Ask(kCompletions, CompletionBody({{"prompt", {{1, 2}, {3}}},
@@ -74,7 +74,7 @@ TEST(Generation, ChoicesAndPromptsComeInOrderWithTheirSeeds) {
   EXPECT_EQ(requests[3].sampling.seed, requests[1].sampling.seed);
 }
 
-TEST(Generation, UnseededRequestsDiffer) {
+TEST(AnswerJob, UnseededRequestsDiffer) {
   TestServer server;
   server.EchoPrompts();
   server.Ask(kCompletions, CompletionBody());
@@ -83,7 +83,7 @@ TEST(Generation, UnseededRequestsDiffer) {
   EXPECT_NE(requests[0].sampling.seed, requests[1].sampling.seed);
 }
 
-TEST(Generation, AStreamJoinsToThePlainAnswer) {
+TEST(AnswerJob, AStreamJoinsToThePlainAnswer) {
   TestServer server;
   server.EchoPrompts();
   auto exchange =
@@ -109,7 +109,7 @@ TEST(Generation, AStreamJoinsToThePlainAnswer) {
   EXPECT_EQ(last["usage"]["completion_tokens"], 8);
 }
 
-TEST(Generation, ContinuousUsageCountsUp) {
+TEST(AnswerJob, ContinuousUsageCountsUp) {
   TestServer server;
   server.EchoPrompts();
   auto exchange = server.Send(
@@ -123,7 +123,7 @@ TEST(Generation, ContinuousUsageCountsUp) {
     EXPECT_EQ(Json::parse(events[i])["usage"]["completion_tokens"], i + 1);
 }
 
-TEST(Generation, AStopTokenIsNamedAndCounted) {
+TEST(AnswerJob, AStopTokenIsNamedAndCounted) {
   TestServer server;
   server.gateway.on_submit = [&](const Request& request) {
     server.gateway.EmitTokens(request.id, {9, 8, 44}, FinishReason::kStop, 44);
@@ -140,7 +140,7 @@ PositionLogprobs Position(TokenId token, float logprob, TokenId best, float best
   return {{{token, logprob, 2}, {best, best_logprob, 1}, {token, logprob, 2}}};
 }
 
-TEST(Generation, LogprobsOfTokensAndOfThePrompt) {
+TEST(AnswerJob, LogprobsOfTokensAndOfThePrompt) {
   TestServer server;
   server.gateway.on_submit = [&](const Request& request) {
     EXPECT_EQ(request.sampling.num_logprobs, 2);
@@ -178,7 +178,7 @@ TEST(Generation, LogprobsOfTokensAndOfThePrompt) {
             R"("9":{"logprob":-0.25,"rank":1,"decoded_token":"token_id:9"}}])");
 }
 
-TEST(Generation, CachedTokensAreToldWhereEnabled) {
+TEST(AnswerJob, CachedTokensAreToldWhereEnabled) {
   ServerOptions options = TestOptions();
   options.enable_prompt_tokens_details = true;
   TestServer server(options);
@@ -194,7 +194,7 @@ TEST(Generation, CachedTokensAreToldWhereEnabled) {
   EXPECT_EQ(body["usage"]["prompt_tokens_details"]["cached_tokens"], 2);
 }
 
-TEST(Generation, AClientThatLeavesIsCancelledAndCountedOnce) {
+TEST(AnswerJob, AClientThatLeavesIsCancelledAndCountedOnce) {
   TestServer server;
   auto exchange = server.Send(kCompletions, CompletionBody({{"n", 3}, {"stream", true}}));
   const auto requests = server.gateway.WaitForRequests(3);
@@ -213,7 +213,7 @@ TEST(Generation, AClientThatLeavesIsCancelledAndCountedOnce) {
   EXPECT_EQ(server.api.core().admission.num_sequences(), 0);
 }
 
-TEST(Generation, ADeadEngineEndsPlainAnswersAndStreamsWithAnError) {
+TEST(AnswerJob, ADeadEngineEndsPlainAnswersAndStreamsWithAnError) {
   TestServer server;
   for (const bool stream : {false, true}) {
     auto exchange = server.Send(kCompletions, CompletionBody({{"stream", stream}}));
@@ -242,7 +242,7 @@ TEST(Generation, ADeadEngineEndsPlainAnswersAndStreamsWithAnError) {
   EXPECT_EQ(server.api.core().admission.num_sequences(), 0);
 }
 
-TEST(Generation, AQueueThatIsFullRefusesAndServesAgain) {
+TEST(AnswerJob, AQueueThatIsFullRefusesAndServesAgain) {
   ServerOptions options = TestOptions();
   options.max_num_queued_reqs = 2;
   TestServer server(options);  // 4 run, 2 wait
@@ -267,7 +267,7 @@ TEST(Generation, AQueueThatIsFullRefusesAndServesAgain) {
   EXPECT_TRUE(server.Ask(kCompletions, CompletionBody()).contains("choices"));
 }
 
-TEST(Generation, LengthsAreCheckedBeforeTheEngineSeesThem) {
+TEST(AnswerJob, LengthsAreCheckedBeforeTheEngineSeesThem) {
   TestServer server;
   server.EchoPrompts();
   const std::vector<int> nearly(252, 5);
@@ -292,7 +292,7 @@ TEST(Generation, LengthsAreCheckedBeforeTheEngineSeesThem) {
   EXPECT_EQ(truncated["usage"]["prompt_tokens"], 2) << WriteJson(truncated);
 }
 
-TEST(Generation, APromptThatNeedsMoreBlocksThanThereAreIsRefused) {
+TEST(AnswerJob, APromptThatNeedsMoreBlocksThanThereAreIsRefused) {
   ServedModel model = TestModel();
   model.info.num_blocks = 2;  // 32 tokens
   TestServer server(TestOptions(), model);
@@ -302,7 +302,7 @@ TEST(Generation, APromptThatNeedsMoreBlocksThanThereAreIsRefused) {
   EXPECT_EQ(Error(body, "code"), "context_length_exceeded");
 }
 
-TEST(Generation, EchoWithoutTokensScoresThePromptAlone) {
+TEST(AnswerJob, EchoWithoutTokensScoresThePromptAlone) {
   TestServer server;
   server.EchoPrompts();
   const Json body =
@@ -314,7 +314,7 @@ TEST(Generation, EchoWithoutTokensScoresThePromptAlone) {
 
 // Random clients, lengths, deaths and departures: accepted = completed + failed + cancelled, and
 // nothing is left.
-TEST(Generation, TheLedgerAddsUp) {
+TEST(AnswerJob, TheLedgerAddsUp) {
   ServerOptions options = TestOptions();
   options.max_num_queued_reqs = 8;
   TestServer server(options);
