@@ -11,7 +11,7 @@ constexpr std::int64_t kMaxRows = 1024;        // of x that are packed at once
 constexpr std::int64_t kSerialWork = 1 << 17;  // multiplications not worth a second thread
 constexpr std::int64_t kPieceBytes = 1 << 17;  // of weight, that a thread takes at once
 constexpr std::int64_t kFewRows = 48;          // up to here a weight is read once, in order
-constexpr std::int64_t kPiecePanels = 8;
+constexpr std::int64_t kPiecePanels = 4;
 constexpr std::int64_t kPieceRows = 128;
 constexpr std::int64_t kPackSerialElements = 1 << 14;
 
