@@ -236,7 +236,8 @@ class Model {
       return;
     }
     const auto make = [&](std::int64_t rows, std::int64_t columns) {
-      return std::make_unique<Owned>(backend_, DType::kF32, std::initializer_list{rows, columns});
+      return std::make_unique<Owned>(backend_, DType::kF32,
+                                     std::initializer_list<std::int64_t>{rows, columns});
     };
     hidden_ = make(tokens, kHidden);
     normed_ = make(tokens, kHidden);
@@ -247,7 +248,8 @@ class Model {
     last_ = make(sequences, kHidden);
     logits_ = make(sequences, kVocab);
     cos_sin_ = make(8192, kHeadDim);
-    norm_ = std::make_unique<Owned>(backend_, DType::kF32, std::initializer_list{kHidden});
+    norm_ = std::make_unique<Owned>(backend_, DType::kF32,
+                                    std::initializer_list<std::int64_t>{kHidden});
     FillRandom(norm_->tensor, 1.0F);
     FillRandom(cos_sin_->tensor, 1.0F);
     FillRandom(hidden_->tensor, 1.0F);

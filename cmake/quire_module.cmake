@@ -5,7 +5,7 @@ target_include_directories(quire_options INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMA
 target_compile_options(quire_options INTERFACE -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion
   -Wnon-virtual-dtor -Woverloaded-virtual -fno-math-errno -ffp-contract=off
   $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)  # g++ 12 finds overlaps in "text" + string where there are none (GCC bug 105329)
-target_compile_definitions(quire_options INTERFACE $<$<CONFIG:Debug>:_GLIBCXX_ASSERTIONS>
+target_compile_definitions(quire_options INTERFACE _GLIBCXX_ASSERTIONS
   QUIRE_VERSION="${PROJECT_VERSION}")
 if(QUIRE_SANITIZE)
   target_compile_options(quire_options INTERFACE -fsanitize=${QUIRE_SANITIZE} -fno-sanitize-recover=all

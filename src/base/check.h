@@ -1,5 +1,5 @@
-// QUIRE_CHECK aborts on a broken invariant of our own. Nothing that a client, a flag or a model file
-// says may reach one (rule 9): such conditions are Results.
+// QUIRE_CHECK aborts on a broken invariant of our own. Nothing that a client, a flag or a model
+// file says may reach one (rule 9): such conditions are Results.
 #pragma once
 
 namespace quire {

@@ -19,8 +19,9 @@ struct Id {
   friend bool operator<(Id a, Id b) { return a.value < b.value; }
 };
 
-using BlockId = Id<struct BlockIdTag, std::int32_t>;     // a block of the KV cache
-using RequestId = Id<struct RequestIdTag, std::uint64_t>;  // a request, unique while a front end lives
+using BlockId = Id<struct BlockIdTag, std::int32_t>;  // a block of the KV cache
+using RequestId =
+    Id<struct RequestIdTag, std::uint64_t>;         // a request, unique while a front end lives
 using SlotId = Id<struct SlotIdTag, std::int32_t>;  // a running sequence's row of device state
 using Rank = Id<struct RankTag, std::int32_t>;      // a GPU's place in its replica
 

@@ -36,7 +36,7 @@ Error ConfigFault(std::string message);  // names the flag
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}    // NOLINT: implicit
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit
 
   bool ok() const { return state_.index() == 0; }
@@ -99,7 +99,7 @@ using Status = Result<void>;
 }  // namespace quire
 
 // Leaves the function with the error of a Status or Result expression.
-#define QUIRE_RETURN_IF_ERROR(expression)                                       \
-  do {                                                                          \
+#define QUIRE_RETURN_IF_ERROR(expression)                                                  \
+  do {                                                                                     \
     if (auto quire_status = (expression); !quire_status.ok()) return quire_status.error(); \
   } while (false)

@@ -6,8 +6,8 @@ namespace quire {
 namespace {
 
 struct Lead {
-  std::size_t length;            // bytes of the whole character, 0 where no character begins so
-  unsigned char low, high;       // what the second byte may be
+  std::size_t length;       // bytes of the whole character, 0 where no character begins so
+  unsigned char low, high;  // what the second byte may be
 };
 
 Lead Classify(unsigned char byte) {
@@ -23,7 +23,8 @@ Lead Classify(unsigned char byte) {
   return {0, 0, 0};
 }
 
-// How many bytes at the start are the well-formed beginning of a character, and whether it is whole.
+// How many bytes at the start are the well-formed beginning of a character, and whether it is
+// whole.
 struct Prefix {
   std::size_t length;
   bool whole;

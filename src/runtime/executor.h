@@ -8,8 +8,9 @@
 
 namespace quire {
 
-// Runs the steps of one replica. Steps run in the order of Submit; up to max_steps_in_flight may be under way.
-// Implementations: LocalExecutor (threads of this process); later one with ranks on other hosts.
+// Runs the steps of one replica. Steps run in the order of Submit; up to max_steps_in_flight may be
+// under way. Implementations: LocalExecutor (threads of this process); later one with ranks on
+// other hosts.
 class Executor {
  public:
   virtual ~Executor() = default;

@@ -13,6 +13,7 @@
 #include "models/causal_lm.h"
 #include "parallel/communicator.h"
 #include "runtime/backends.h"
+#include "runtime/limits.h"
 #include "runtime/model_runner.h"
 #include "runtime/null_executor.h"
 #include "weights/model_folder.h"
@@ -20,8 +21,6 @@
 namespace quire {
 namespace {
 
-constexpr std::int32_t kDefaultNumSeqs = 64;
-constexpr std::int32_t kDefaultBatchedTokens = 2048;
 constexpr std::size_t kDefaultCpuCacheBytes = std::size_t{2} << 30;
 
 // Owns everything of one rank and runs its steps on the caller's thread, each when it is waited
@@ -185,20 +184,6 @@ Status LocalExecutor::BuildRunner(const RuntimeConfig& config) {
 }
 
 }  // namespace
-
-EngineInfo LimitsOf(const RuntimeConfig& config, std::int64_t vocab_size,
-                    std::int32_t max_positions) {
-  EngineInfo info;
-  info.vocab_size = static_cast<std::int32_t>(vocab_size);
-  info.max_model_len = config.max_model_len > 0 ? config.max_model_len : max_positions;
-  info.block_size = config.block_size;
-  info.max_num_seqs = config.max_num_seqs > 0 ? config.max_num_seqs : kDefaultNumSeqs;
-  info.max_num_batched_tokens = config.max_num_batched_tokens > 0
-                                    ? config.max_num_batched_tokens
-                                    : std::max(kDefaultBatchedTokens, info.max_num_seqs);
-  info.enable_prefix_caching = config.enable_prefix_caching;
-  return info;
-}
 
 Result<std::unique_ptr<Executor>> LoadExecutor(const RuntimeConfig& config,
                                                const LoadProgressHandler& progress) {

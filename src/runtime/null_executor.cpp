@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "models/causal_lm.h"
+#include "runtime/limits.h"
 #include "weights/model_folder.h"
 
 namespace quire {

@@ -14,8 +14,4 @@ namespace quire {
 // any time.
 Result<std::unique_ptr<Executor>> MakeNullExecutor(const RuntimeConfig& config);
 
-// The limits that flags and defaults give for a model of that vocabulary and context.
-EngineInfo LimitsOf(const RuntimeConfig& config, std::int64_t vocab_size,
-                    std::int32_t max_positions);
-
 }  // namespace quire

@@ -49,7 +49,8 @@ std::uint16_t FloatToF16(float value) {
   const float magnitude = std::fabs(value);
   if (magnitude >= 65520.0F) return static_cast<std::uint16_t>(sign | 0x7C00U);
   if (magnitude < 0x1p-14F) {  // subnormal: a count of 2^-24, rounded by the FPU
-    return static_cast<std::uint16_t>(sign | static_cast<std::uint32_t>(std::nearbyint(magnitude * 0x1p24F)));
+    return static_cast<std::uint16_t>(
+        sign | static_cast<std::uint32_t>(std::nearbyint(magnitude * 0x1p24F)));
   }
   const std::uint32_t rounded = (bits & 0x7FFFFFFFU) + 0xFFFU + ((bits >> 13) & 1U);
   return static_cast<std::uint16_t>(sign | ((rounded - (112U << 23)) >> 13));

@@ -19,8 +19,8 @@ std::int64_t Tensor::row_size() const {
 Tensor Tensor::Rows(std::int64_t first, std::int64_t count) const {
   QUIRE_CHECK(first >= 0 && count >= 0 && first + count <= rows());
   Tensor part = *this;
-  part.data_ = static_cast<char*>(data_) +
-               static_cast<std::size_t>(first * row_stride_) * SizeOf(dtype_);
+  part.data_ =
+      static_cast<char*>(data_) + static_cast<std::size_t>(first * row_stride_) * SizeOf(dtype_);
   part.shape_[0] = count;
   return part;
 }

@@ -1,4 +1,5 @@
-// Tensor (a view), Buffer (an owner), Arena (a step's scratch memory), LinearWeight (what a GEMM takes).
+// Tensor (a view), Buffer (an owner), Arena (a step's scratch memory), LinearWeight (what a GEMM
+// takes).
 #pragma once
 
 #include <array>
@@ -13,8 +14,8 @@
 
 namespace quire {
 
-// A view of contiguous rows: pointer, shape, dtype, device. Never owns. The last dimension is dense;
-// `row_stride` (in elements) lets a [rows, columns] view cut columns out of wider rows.
+// A view of contiguous rows: pointer, shape, dtype, device. Never owns. The last dimension is
+// dense; `row_stride` (in elements) lets a [rows, columns] view cut columns out of wider rows.
 class Tensor {
  public:
   static constexpr int kMaxRank = 4;
@@ -32,16 +33,20 @@ class Tensor {
   int rank() const { return rank_; }
   std::int64_t dim(int i) const { return shape_[static_cast<std::size_t>(i)]; }
   std::int64_t rows() const { return rank_ == 0 ? 0 : shape_[0]; }
-  std::int64_t row_size() const;                              // elements of one row: all dims but the first
-  std::int64_t row_stride() const { return row_stride_; }     // elements from a row to the next
+  std::int64_t row_size() const;  // elements of one row: all dims but the first
+  std::int64_t row_stride() const { return row_stride_; }  // elements from a row to the next
   bool dense() const { return row_stride_ == row_size(); }
   std::int64_t num_elements() const { return rows() * row_size(); }
-  std::size_t num_bytes() const { return static_cast<std::size_t>(num_elements()) * SizeOf(dtype_); }
+  std::size_t num_bytes() const {
+    return static_cast<std::size_t>(num_elements()) * SizeOf(dtype_);
+  }
   bool empty() const { return data_ == nullptr; }
 
-  Tensor Rows(std::int64_t first, std::int64_t count) const;      // [count, …]
-  Tensor Columns(std::int64_t first, std::int64_t count) const;   // of a rank-2 tensor: [rows, count]
-  Tensor Reshape(std::initializer_list<std::int64_t> shape) const;  // dense only, same number of elements
+  Tensor Rows(std::int64_t first, std::int64_t count) const;  // [count, …]
+  Tensor Columns(std::int64_t first,
+                 std::int64_t count) const;  // of a rank-2 tensor: [rows, count]
+  Tensor Reshape(
+      std::initializer_list<std::int64_t> shape) const;  // dense only, same number of elements
   // A [rows, parts · size] tensor as [rows, parts, size]; its rows stay as far apart as they were.
   Tensor SplitColumns(std::int64_t parts, std::int64_t size) const;
 
@@ -89,9 +94,9 @@ class Buffer {
   Free free_ = nullptr;
 };
 
-// A step's scratch memory: a bump pointer over one buffer. Reset between steps, so that the same step
-// gets the same addresses again and a captured graph can be replayed. Its owner sizes it for the largest
-// step; running out of it is a bug of ours.
+// A step's scratch memory: a bump pointer over one buffer. Reset between steps, so that the same
+// step gets the same addresses again and a captured graph can be replayed. Its owner sizes it for
+// the largest step; running out of it is a bug of ours.
 class Arena {
  public:
   Arena() = default;
@@ -115,11 +120,11 @@ enum class WeightFormat : std::uint8_t { kDense };
 // The weight of y = x Wᵀ + b for one rank, in whatever layout its backend made of it.
 struct LinearWeight {
   WeightFormat format = WeightFormat::kDense;
-  DType dtype = DType::kF32;       // of the stored weight
-  std::int64_t out_features = 0;   // rows of W
-  std::int64_t in_features = 0;    // columns of W
-  Buffer packed;                   // the backend's own layout
-  Buffer bias;                     // float32 [out_features], or empty
+  DType dtype = DType::kF32;      // of the stored weight
+  std::int64_t out_features = 0;  // rows of W
+  std::int64_t in_features = 0;   // columns of W
+  Buffer packed;                  // the backend's own layout
+  Buffer bias;                    // float32 [out_features], or empty
 };
 
 }  // namespace quire

@@ -17,7 +17,7 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 // Owns the state of a few slots and the outputs of a call.
 class SamplingTest : public testing::TestWithParam<std::string> {
  protected:
-  static constexpr std::int32_t kSlots = 4;
+  static constexpr std::int32_t kSlots = 16;
   static constexpr std::int32_t kMaxTop = 5;
 
   void Begin(std::int64_t vocab) {
@@ -279,7 +279,7 @@ TEST_P(SamplingTest, DrawsAreAFunctionOfSeedAndIndex) {
     for (std::int64_t c = 0; c < kVocab; ++c) batch.at(i, c) = one.at(0, c);
     rows[static_cast<std::size_t>(i)].seed = 42;
     rows[static_cast<std::size_t>(i)].output_index = i;
-    rows[static_cast<std::size_t>(i)].slot = i % kSlots;
+    rows[static_cast<std::size_t>(i)].slot = i;
   }
   const SampledRows out = Outputs(16);
   backend_->Sample(batch.tensor(), {rows, {}, {}, {}}, state(), out);
