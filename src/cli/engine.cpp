@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "base/time_slice.h"
 #include "cli/commands.h"
 #include "cli/engine_options.h"
 #include "ipc/engine_link.h"
@@ -46,6 +47,7 @@ int Refuse(EngineLink& link, const Error& error) {
 
 int RunEngine(Flags& flags) {
   ApplyLogLevel(flags.engine.log_level, "engine");
+  SetTimeSlice(std::chrono::microseconds(0));  // not the front end's, which started us
   auto fds = ParseChannelFds(flags.ipc_fds);
   if (!fds) return Fail(fds.error());
   Signal shutdown;

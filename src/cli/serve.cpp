@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "base/time_slice.h"
 #include "cli/commands.h"
 #include "cli/engine_options.h"
 #include "cli/served_model.h"
@@ -23,6 +24,7 @@ namespace quire {
 namespace {
 
 constexpr std::chrono::seconds kEngineGrace{3};
+constexpr std::chrono::microseconds kFrontEndSlice{100};
 
 struct Flags {
   EngineFlags engine;
@@ -180,7 +182,8 @@ int RunServe(Flags& flags) {
   if (const Status status = FinishEngineFlags(flags.engine); !status.ok())
     return Fail(status.error());
   if (const Status status = FinishServerFlags(flags); !status.ok()) return Fail(status.error());
-  ShutdownSignals signals;  // before any thread, which inherits the mask
+  SetTimeSlice(kFrontEndSlice);  // before any thread, which inherits it
+  ShutdownSignals signals;       // and the signal mask
 
   std::atomic<bool> loaded = false;  // until then WaitReady tells how it failed
   ProcessGatewayOptions options;
