@@ -14,7 +14,9 @@ build: $(BUILD)/build.ninja  ## build the program: build/release/quire
 serve: build  ## serve the built-in model (MODEL=… another) at http://127.0.0.1:8000
 	$(BUILD)/quire serve $(MODEL) --host $(HOST) --port $(PORT)
 
-test: $(BUILD)/build.ninja  ## build and run every test
+test:  ## build and run every test
+	@scripts/install-deps --test $(if $(CUDA),--cuda)
+	cmake --preset $(PRESET)
 	cmake --build $(BUILD) -j $(JOBS)
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 

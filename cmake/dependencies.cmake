@@ -14,7 +14,10 @@ pkg_check_modules(EDIT REQUIRED IMPORTED_TARGET libedit)
 find_path(ASIO_INCLUDE_DIR asio.hpp REQUIRED)
 add_library(quire_asio INTERFACE)
 target_include_directories(quire_asio SYSTEM INTERFACE ${ASIO_INCLUDE_DIR})
-target_compile_definitions(quire_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED)
+# Asio 1.22 decides by the headers that came before it whether it has aligned_alloc: files would differ, and one free
+# what another got from operator new.
+target_compile_definitions(quire_asio INTERFACE ASIO_STANDALONE ASIO_NO_DEPRECATED
+  ASIO_DISABLE_STD_ALIGNED_ALLOC)
 target_link_libraries(quire_asio INTERFACE Threads::Threads)
 if(QUIRE_SANITIZE STREQUAL "thread")
   # g++'s thread sanitizer does not know atomic_thread_fence, which Asio's fenced blocks use.

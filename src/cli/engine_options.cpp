@@ -53,7 +53,7 @@ void AddModelFlags(CLI::App& app, EngineFlags& flags) {
   app.add_option("--max-model-len", flags.config.max_model_len,
                  "Context in tokens (default: the model's)")
       ->transform(HumanNumber())
-      ->check(CLI::Range(2, kMaxInt32 / 2))
+      ->check(Between(2, kMaxInt32 / 2))
       ->group(group);
   app.add_option("--seed", flags.config.seed, "Of dummy weights")
       ->group(group)
@@ -66,7 +66,7 @@ void AddDeviceFlags(CLI::App& app, EngineFlags& flags) {
       ->group(group)
       ->capture_default_str();
   app.add_option("--threads", flags.config.num_threads, "CPU threads (default: all cores)")
-      ->check(CLI::Range(1, 1024))
+      ->check(Between(1, 1024))
       ->group(group);
   app.add_option("--cpu-isa", flags.config.instruction_set,
                  "portable, avx2, avx512, avx512bf16 or amx (default: the best this CPU has)")
@@ -78,7 +78,7 @@ void AddDeviceFlags(CLI::App& app, EngineFlags& flags) {
         {"--pipeline-parallel-size,--pp", &flags.pipeline_parallel_size, "Stages of layers"},
         {"--data-parallel-size,--dp", &flags.data_parallel_size, "Replicas"}}) {
     app.add_option(name, *value, what)
-        ->check(CLI::Range(1, 4096))
+        ->check(Between(1, 4096))
         ->group(group)
         ->capture_default_str();
   }
@@ -89,12 +89,12 @@ void AddCacheFlags(CLI::App& app, EngineFlags& flags) {
   app.add_option("--max-num-seqs", flags.config.max_num_seqs,
                  "Sequences running at once (default: 64)")
       ->transform(HumanNumber())
-      ->check(CLI::Range(1, 65536))
+      ->check(Between(1, 65536))
       ->group(group);
   app.add_option("--max-num-batched-tokens", flags.config.max_num_batched_tokens,
                  "Token budget of a step (default: 2048)")
       ->transform(HumanNumber())
-      ->check(CLI::Range(1, 1 << 20))
+      ->check(Between(1, 1 << 20))
       ->group(group);
   app.add_option("--block-size", flags.config.block_size, "Tokens of a KV-cache block")
       ->check(CLI::IsMember({16, 32, 64, 128}))
@@ -103,16 +103,16 @@ void AddCacheFlags(CLI::App& app, EngineFlags& flags) {
   app.add_option("--num-gpu-blocks-override", flags.config.num_blocks_override,
                  "Blocks of the KV cache, whatever memory there is")
       ->transform(HumanNumber())
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 26))
+      ->check(Between(std::int64_t{1}, std::int64_t{1} << 26))
       ->group(group);
   app.add_option("--kv-cache-memory-bytes", flags.config.kv_cache_memory_bytes,
                  "Bytes of the KV cache")
       ->transform(HumanNumber())
-      ->check(CLI::Range(std::int64_t{1} << 12, std::int64_t{1} << 46))
+      ->check(Between(std::int64_t{1} << 12, std::int64_t{1} << 46))
       ->group(group);
   app.add_option("--gpu-memory-utilization", flags.config.memory_utilization,
                  "Share of the free memory for the KV cache (on a CPU at most 2 GiB unless asked)")
-      ->check(CLI::Range(0.01, 1.0))
+      ->check(Between(0.01, 1.0))
       ->group(group)
       ->capture_default_str();
   app.add_flag("--enable-prefix-caching,!--no-enable-prefix-caching",
@@ -124,7 +124,7 @@ void AddCacheFlags(CLI::App& app, EngineFlags& flags) {
 }  // namespace
 
 CLI::Validator HumanNumber() {
-  return CLI::Validator([](std::string& text) { return ExpandHuman(text); }, "NUMBER");
+  return CLI::Validator([](std::string& text) { return ExpandHuman(text); }, "");
 }
 
 void AddEngineFlags(CLI::App& app, EngineFlags& flags) {

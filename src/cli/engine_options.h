@@ -33,6 +33,13 @@ std::vector<std::string> EngineArguments(const EngineFlags& flags);
 // A number as vLLM's flags take it: 4096, 1k = 1000, 1K = 1024, 25.6k, and M, G likewise.
 CLI::Validator HumanNumber();
 
+// CLI11's range check without its words in the help, which would crowd out what a flag is for; the
+// bounds are in the error.
+template <class T>
+CLI::Validator Between(T low, T high) {
+  return CLI::Range(low, high).description("");
+}
+
 // quire's exit code for an error: 2 flags, 3 the model folder, 4 the device, 1 anything else.
 int ExitCodeOf(const Error& error);
 

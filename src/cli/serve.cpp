@@ -42,7 +42,7 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
       ->group(group)
       ->capture_default_str();
   app.add_option("--port", server.http.port, "0: any free one")
-      ->check(CLI::Range(0, 65535))
+      ->check(Between(0, 65535))
       ->group(group)
       ->capture_default_str();
   app.add_option("--served-model-name", server.served_model_names,
@@ -55,11 +55,11 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
                  "Requests that may wait; more are refused with 429 (default: 4 x --max-num-seqs, "
                  "at least 256)")
       ->transform(HumanNumber())
-      ->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 30))
+      ->check(Between(std::int64_t{0}, std::int64_t{1} << 30))
       ->group(group);
   app.add_option("--shutdown-timeout", flags.shutdown_timeout,
                  "Seconds that answers under way may take after SIGTERM")
-      ->check(CLI::Range(0, 86400))
+      ->check(Between(0, 86400))
       ->group(group)
       ->capture_default_str();
   app.add_flag("--disable-log-stats", server.disable_log_stats, "No line of statistics every 10 s")
@@ -91,7 +91,7 @@ void AddApiFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--max-logprobs", server.max_logprobs,
                  "Most log-probabilities a request may ask for; -1: all")
-      ->check(CLI::Range(-1, 1 << 20))
+      ->check(Between(-1, 1 << 20))
       ->group(group)
       ->capture_default_str();
   app.add_flag("--return-tokens-as-token-ids", server.return_tokens_as_token_ids,

@@ -11,28 +11,28 @@ void AddSamplingFlags(CLI::App& app, GenerateOptions& options) {
   const char* group = "Sampling";
   app.add_option("-n,--max-tokens", options.max_tokens, "At most so many new tokens")
       ->transform(HumanNumber())
-      ->check(CLI::Range(1, std::numeric_limits<std::int32_t>::max()))
+      ->check(Between(1, std::numeric_limits<std::int32_t>::max()))
       ->group(group)
       ->capture_default_str();
   app.add_option("--temperature", options.temperature, "0: greedy")
-      ->check(CLI::Range(0.0, 2.0))
+      ->check(Between(0.0, 2.0))
       ->group(group)
       ->capture_default_str();
   app.add_option("--top-p", options.top_p, "Keep the most probable tokens up to this share")
-      ->check(CLI::Range(1e-6, 1.0))
+      ->check(Between(1e-6, 1.0))
       ->group(group)
       ->capture_default_str();
   app.add_option("--top-k", options.top_k, "Keep so many tokens; 0: all")
-      ->check(CLI::Range(0, std::numeric_limits<std::int32_t>::max()))
+      ->check(Between(0, std::numeric_limits<std::int32_t>::max()))
       ->group(group)
       ->capture_default_str();
   app.add_option("--min-p", options.min_p,
                  "Keep tokens above this share of the best one's probability")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(Between(0.0, 1.0))
       ->group(group)
       ->capture_default_str();
   app.add_option("--repetition-penalty", options.repetition_penalty)
-      ->check(CLI::Range(0.01, 100.0))
+      ->check(Between(0.01, 100.0))
       ->group(group)
       ->capture_default_str();
   app.add_option("--sampling-seed", options.seed, "Same seed and prompt: same text")->group(group);
