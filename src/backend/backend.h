@@ -1,9 +1,9 @@
 // Backend: one device. Memory, and the operators that layers are made of.
 //
-// Two kinds of operator (rule 3): a primitive is pure virtual; a fused one is virtual with a default
-// written in primitives. All launch on the backend's one stream, in order; only Synchronize and CopyToHost
-// wait. Shapes are checked by the layers; operators trust them. In float32 a row's result never depends
-// on the other rows of its call (rule 8).
+// Two kinds of operator (rule 3): a primitive is pure virtual; a fused one is virtual with a
+// default written in primitives. All launch on the backend's one stream, in order; only Synchronize
+// and CopyToHost wait. Shapes are checked by the layers; operators trust them. In float32 a row's
+// result never depends on the other rows of its call (rule 8).
 //
 // Activations have the dtype ActivationDType(weights), the same for all tensors of a step.
 #pragma once
@@ -41,9 +41,9 @@ struct KvLayer {
   void* data = nullptr;  // num_blocks * Backend::KvBlockBytes(spec, block_size)
 };
 
-// Which tokens of which sequences a step computes; the same for all layers. int32 tensors on the device.
-// Sequence i owns the rows [query_start[i], query_start[i+1]) of q, k and v, which are its last tokens:
-// positions context_len[i] − count to context_len[i] − 1.
+// Which tokens of which sequences a step computes; the same for all layers. int32 tensors on the
+// device. Sequence i owns the rows [query_start[i], query_start[i+1]) of q, k and v, which are its
+// last tokens: positions context_len[i] − count to context_len[i] − 1.
 struct AttentionBatch {
   int num_sequences = 0;
   int num_tokens = 0;
@@ -51,19 +51,21 @@ struct AttentionBatch {
   int max_context_len = 0;
   Tensor query_start;  // [num_sequences + 1]
   Tensor context_len;  // [num_sequences] tokens in the cache once this step's are stored
-  Tensor block_table;  // [num_sequences, max_blocks] block ids, block j holds positions j·block_size…
-  Tensor positions;    // [num_tokens]
-  Tensor kv_slots;     // [num_tokens] block id · block_size + offset: where k and v of the token go
+  Tensor
+      block_table;  // [num_sequences, max_blocks] block ids, block j holds positions j·block_size…
+  Tensor positions;  // [num_tokens]
+  Tensor kv_slots;   // [num_tokens] block id · block_size + offset: where k and v of the token go
 };
 
-// One row of a sampling step, in the device's terms: which row of logits and of state, and how to draw.
+// One row of a sampling step, in the device's terms: which row of logits and of state, and how to
+// draw.
 struct SamplingRow {
-  std::int32_t slot = 0;         // row of SamplerState
+  std::int32_t slot = 0;  // row of SamplerState
   std::uint64_t seed = 0;
   std::int32_t output_index = 0;  // random numbers are a function of (seed, output_index)
-  float temperature = 1.0F;      // 0: greedy, the lowest id among equals
+  float temperature = 1.0F;       // 0: greedy, the lowest id among equals
   float top_p = 1.0F;
-  std::int32_t top_k = 0;        // 0: all
+  std::int32_t top_k = 0;  // 0: all
   float min_p = 0.0F;
   float repetition_penalty = 1.0F;
   float presence_penalty = 0.0F;
@@ -72,7 +74,8 @@ struct SamplingRow {
   // Index ranges into the tables of SamplingBatch: [begin, end).
   std::int32_t bias_begin = 0, bias_end = 0;
   std::int32_t allowed_begin = 0, allowed_end = 0;  // empty: all tokens are allowed
-  std::int32_t banned_begin = 0, banned_end = 0;    // stop tokens while min_tokens is not reached, bad words
+  std::int32_t banned_begin = 0,
+               banned_end = 0;  // stop tokens while min_tokens is not reached, bad words
   bool has_penalties() const {
     return repetition_penalty != 1.0F || presence_penalty != 0.0F || frequency_penalty != 0.0F;
   }
@@ -94,12 +97,13 @@ struct SamplingBatch {
 // Per-slot state that sampling reads and updates on the device.
 struct SamplerState {
   Tensor last_token;    // int32 [num_slots]: the token sampled last, input of the next step
-  Tensor token_counts;  // int32 [num_slots, vocab]: times generated; bit 30 set where the prompt has it
+  Tensor token_counts;  // int32 [num_slots, vocab]: times generated; bit 30 set where the prompt
+                        // has it
 };
 constexpr std::int32_t kInPrompt = 1 << 30;
 
-// Log-probabilities of one row's token, natural logarithm of the raw distribution (before penalties,
-// temperature and masks), as vLLM's default.
+// Log-probabilities of one row's token, natural logarithm of the raw distribution (before
+// penalties, temperature and masks), as vLLM's default.
 struct TokenLogprob {
   TokenId token = 0;
   float logprob = 0.0F;
@@ -108,10 +112,10 @@ struct TokenLogprob {
 // What sampling gives back for its rows; host memory, owned by the caller, sized [rows] by it.
 struct SampledRows {
   std::span<TokenId> tokens;
-  std::span<std::uint8_t> faults;        // 1: the logits held a NaN or no finite value; token is −1
-  std::span<float> logprobs;             // of the token, where num_logprobs ≥ 0
-  std::span<std::int32_t> ranks;         // 1 + number of tokens with a greater logit, likewise
-  std::span<TokenLogprob> top;           // [rows, max_top]: the best first
+  std::span<std::uint8_t> faults;  // 1: the logits held a NaN or no finite value; token is −1
+  std::span<float> logprobs;       // of the token, where num_logprobs ≥ 0
+  std::span<std::int32_t> ranks;   // 1 + number of tokens with a greater logit, likewise
+  std::span<TokenLogprob> top;     // [rows, max_top]: the best first
   std::int32_t max_top = 0;
 };
 
@@ -129,16 +133,16 @@ class Backend {
   // -- memory -----------------------------------------------------------------------------------
   // Zeroed memory; kDevice error where there is not enough.
   virtual Result<Buffer> Allocate(std::size_t bytes) = 0;
-  virtual void CopyToDevice(const void* host, const Tensor& to) = 0;    // dense
-  virtual void CopyToHost(const Tensor& from, void* host) = 0;          // waits
+  virtual void CopyToDevice(const void* host, const Tensor& to) = 0;  // dense
+  virtual void CopyToHost(const Tensor& from, void* host) = 0;        // waits
   virtual void Synchronize() = 0;
 
   // -- weights ----------------------------------------------------------------------------------
-  // Packs W [out, in] (host memory, any float dtype; rows may be strided) as `dtype`. `bias` is [out], any
-  // float dtype, or empty. Throws std::bad_alloc where memory is short.
+  // Packs W [out, in] (host memory, any float dtype; rows may be strided) as `dtype`. `bias` is
+  // [out], any float dtype, or empty. Throws std::bad_alloc where memory is short.
   virtual LinearWeight PackLinear(const Tensor& weight, const Tensor& bias, DType dtype) = 0;
-  // Embedding tables: a copy on the device, or the very same memory where the device reads host memory
-  // (the caller keeps `host` alive as long as the result). [rows, columns], any float dtype.
+  // Embedding tables: a copy on the device, or the very same memory where the device reads host
+  // memory (the caller keeps `host` alive as long as the result). [rows, columns], any float dtype.
   virtual Tensor PlaceTable(const Tensor& host, Buffer& owner) = 0;
 
   // -- primitives ---------------------------------------------------------------------------------
@@ -147,14 +151,15 @@ class Backend {
   virtual void Embed(const Tensor& table, const Tensor& ids, std::int64_t first_row,
                      const Tensor& out) = 0;
   // ids[i] = state.last_token[slots[i]] where slots[i] ≥ 0; else ids[i] stays. int32 [tokens].
-  virtual void TakeLastTokens(const SamplerState& state, const Tensor& slots, const Tensor& ids) = 0;
+  virtual void TakeLastTokens(const SamplerState& state, const Tensor& slots,
+                              const Tensor& ids) = 0;
   // out[i] = x[rows[i]]. rows: int32 [n]; x [tokens, width]; out [n, width].
   virtual void GatherRows(const Tensor& x, const Tensor& rows, const Tensor& out) = 0;
   // x += y. [tokens, width]
   virtual void Add(const Tensor& x, const Tensor& y) = 0;
   // out = x / sqrt(mean(x²) + eps) · weight over the last dimension. x, out: [rows, width] or
-  // [rows, parts, width] (the heads of q and k), rows may be strided and out may be x; weight: float32
-  // [width].
+  // [rows, parts, width] (the heads of q and k), rows may be strided and out may be x; weight:
+  // float32 [width].
   virtual void RmsNorm(const Tensor& x, const Tensor& weight, float eps, const Tensor& out) = 0;
   // out [rows, out_features] = x [rows, in_features] Wᵀ + b. out may be float32 whatever x is.
   virtual void MatMul(const Tensor& x, const LinearWeight& weight, const Tensor& out) = 0;
@@ -167,19 +172,21 @@ class Backend {
   virtual void StoreKv(const Tensor& k, const Tensor& v, const Tensor& kv_slots,
                        const KvLayer& cache) = 0;
   // Causal attention of q [tokens, num_heads, head_dim] over the cache; out has q's shape.
-  virtual void Attend(const Tensor& q, const KvLayer& cache, const AttentionBatch& batch, float scale,
-                      const Tensor& out) = 0;
+  virtual void Attend(const Tensor& q, const KvLayer& cache, const AttentionBatch& batch,
+                      float scale, const Tensor& out) = 0;
   // out [tokens, width] = silu(gate_up[:, :width]) · gate_up[:, width:].
   virtual void SiluAndMul(const Tensor& gate_up, const Tensor& out) = 0;
 
-  // -- KV cache -------------------------------------------------------------------------------------
+  // -- KV cache
+  // -------------------------------------------------------------------------------------
   virtual std::size_t KvBlockBytes(const KvLayerSpec& spec, int block_size) const = 0;
   virtual void CopyKvBlock(const KvLayer& cache, BlockId from, BlockId to) = 0;
 
-  // -- sampling ---------------------------------------------------------------------------------------
-  // logits float32 [rows, vocab], changed by the call. Computes log-probabilities of the raw logits, applies
-  // penalties, biases and masks, draws, and updates state.last_token and, where a row has penalties,
-  // state.token_counts.
+  // -- sampling
+  // --------------------------------------------------------------------------------------- logits
+  // float32 [rows, vocab], changed by the call. Computes log-probabilities of the raw logits,
+  // applies penalties, biases and masks, draws, and updates state.last_token and, where a row has
+  // penalties, state.token_counts.
   virtual void Sample(const Tensor& logits, const SamplingBatch& batch, const SamplerState& state,
                       const SampledRows& out) = 0;
   // Log-probability, rank and the best of given tokens (prompt log-probabilities). logits float32
@@ -189,7 +196,8 @@ class Backend {
   virtual void ResetSlot(const SamplerState& state, SlotId slot, std::span<const TokenId> prompt,
                          std::span<const TokenId> output) = 0;
 
-  // -- fused --------------------------------------------------------------------------------------------
+  // -- fused
+  // --------------------------------------------------------------------------------------------
   // residual += x, then out = RmsNorm(residual). All [tokens, hidden]; out may be x.
   virtual void AddRmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, float eps,
                           const Tensor& out);

@@ -96,6 +96,7 @@ Result<std::unique_ptr<EngineProcess>> EngineProcess::Start(const std::string& p
   argv.push_back("--ipc-fds=" +
                  FormatChannelFds({kFirstFd, kFirstFd + 1, kFirstFd + 2, kFirstFd + 3}));
   std::vector<char*> pointers;
+  pointers.reserve(argv.size() + 1);
   for (std::string& argument : argv) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   pid_t pid = -1;

@@ -88,6 +88,7 @@ std::unique_ptr<CausalLm> BuildModel(const Json& config, const WeightSource& wei
 
 std::vector<std::string> SupportedArchitectures() {
   std::vector<std::string> names;
+  names.reserve(std::size(kFamilies));
   for (const Family& family : kFamilies) names.emplace_back(family.architecture);
   return names;
 }

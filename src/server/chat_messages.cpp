@@ -74,7 +74,8 @@ Json ReadArguments(FieldReader& function) {
   const auto& text = value->get_ref<const std::string&>();
   if (text.empty()) return Json::object();
   auto parsed = ParseJson(text);
-  return parsed && parsed->is_object() ? std::move(*parsed) : *value;
+  if (parsed && parsed->is_object()) return std::move(parsed).value();
+  return *value;
 }
 
 Json ReadCalls(FieldReader& message) {

@@ -47,6 +47,7 @@ Value SplitText(Interpreter& run, const Value& self, const Arguments& arguments,
   run.budget().Require(self.text().size());
   const auto parts = Split(self.text(), separator, given.Int(1, -1), from_right);
   std::vector<Value> items;
+  items.reserve(parts.size());
   for (const std::string_view part : parts) items.push_back(Like(run, self, std::string(part)));
   return run.heap().NewList(std::move(items));
 }
