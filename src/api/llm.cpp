@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/clock.h"
+#include "base/exit_code.h"
 #include "engine/load.h"
 #include "text/chat_template.h"
 #include "text/detokenizer.h"
@@ -19,19 +20,6 @@
 
 namespace quire {
 namespace {
-
-int ExitCode(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::kConfig:
-      return 2;
-    case ErrorKind::kModel:
-      return 3;
-    case ErrorKind::kDevice:
-      return 4;
-    default:
-      return 1;
-  }
-}
 
 // One generation under way: what the engine's thread writes and the caller waits for.
 class Call {
@@ -245,7 +233,7 @@ Generation Llm::Impl::Chat(const std::vector<ChatTurn>& turns, const GenerateOpt
 LlmResult Llm::Load(const LlmOptions& options) {
   auto impl = std::make_unique<Impl>();
   if (const Status status = impl->Load(options); !status.ok())
-    return {nullptr, status.error().message, ExitCode(status.error().kind)};
+    return {nullptr, status.error().message, ExitCodeOf(status.error().kind)};
   return {std::unique_ptr<Llm>(new Llm(std::move(impl))), "", 0};
 }
 

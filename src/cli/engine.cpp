@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "base/exit_code.h"
 #include "base/time_slice.h"
 #include "cli/commands.h"
 #include "cli/engine_options.h"
@@ -41,8 +42,8 @@ class Signal {
 };
 
 int Refuse(EngineLink& link, const Error& error) {
-  (void)link.SendFailed(ExitCodeOf(error), error.message);
-  return ExitCodeOf(error);
+  (void)link.SendFailed(ExitCodeOf(error.kind), error.message);
+  return ExitCodeOf(error.kind);
 }
 
 int RunEngine(Flags& flags) {

@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <limits>
 
+#include "base/exit_code.h"
 #include "base/log.h"
 
 namespace quire {
@@ -185,22 +186,9 @@ std::vector<std::string> EngineArguments(const EngineFlags& flags) {
   return words;
 }
 
-int ExitCodeOf(const Error& error) {
-  switch (error.kind) {
-    case ErrorKind::kConfig:
-      return 2;
-    case ErrorKind::kModel:
-      return 3;
-    case ErrorKind::kDevice:
-      return 4;
-    default:
-      return 1;
-  }
-}
-
 int Fail(const Error& error) {
   std::fprintf(stderr, "quire: %s\n", error.message.c_str());
-  return ExitCodeOf(error);
+  return ExitCodeOf(error.kind);
 }
 
 void ApplyLogLevel(const std::string& level, const std::string& prefix) {

@@ -40,9 +40,6 @@ CLI::Validator Between(T low, T high) {
   return CLI::Range(low, high).description("");
 }
 
-// quire's exit code for an error: 2 flags, 3 the model folder, 4 the device, 1 anything else.
-int ExitCodeOf(const Error& error);
-
 // One line on stderr, and the exit code.
 int Fail(const Error& error);
 

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <limits>
 
+#include "base/exit_code.h"
+
 namespace quire {
 
 void AddSamplingFlags(CLI::App& app, GenerateOptions& options) {
@@ -42,7 +44,7 @@ void AddSamplingFlags(CLI::App& app, GenerateOptions& options) {
 LlmResult LoadLlm(EngineFlags& flags) {
   ApplyLogLevel(flags.log_level, "");
   if (const Status status = FinishEngineFlags(flags); !status.ok())
-    return {nullptr, status.error().message, ExitCodeOf(status.error())};
+    return {nullptr, status.error().message, ExitCodeOf(status.error().kind)};
   const EngineConfig& config = flags.config;
   LlmOptions options;
   options.model = config.model_folder.string();
