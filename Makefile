@@ -18,6 +18,7 @@ test:  ## build and run every test
 	@scripts/install-deps --test $(if $(CUDA),--cuda)
 	cmake --preset $(PRESET)
 	cmake --build $(BUILD) -j $(JOBS)
+	if [ -f ../shared/data.sh ]; then export DATA="$$(bash ../shared/data.sh)"; fi; \
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 lint: $(BUILD)/build.ninja  ## layers, lengths, format, clang-tidy
