@@ -103,6 +103,13 @@ class Server:
         body = {"model": "quire-demo", "prompt": "Once upon a time", "max_tokens": 8, "temperature": 0} | fields
         return self.request("/v1/completions", body)
 
+    def open_stream(self, **fields):
+        """A completion's event stream, open."""
+        body = {"model": "quire-demo", "prompt": "Once upon a time", "stream": True} | fields
+        return urllib.request.urlopen(urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/v1/completions", json.dumps(body).encode(),
+            {"Content-Type": "application/json"}), timeout=60)
+
     @property
     def engine(self):
         return children(self.process.pid)[0]
@@ -177,7 +184,8 @@ class Processes(unittest.TestCase):
         with Server() as server, concurrent.futures.ThreadPoolExecutor(2) as pool:
             want = server.complete()[2]
             fields = {"max_tokens": 480, "ignore_eos": True, "temperature": 1}
-            stream = pool.submit(server.complete, n=60, stream=True, **fields)
+            stream = server.open_stream(n=60, **fields)
+            first = stream.readline().decode()  # its status is sent: from here on an error is an event
             long = pool.submit(server.complete, n=64, **fields)
             time.sleep(0.1)
             old = server.engine
@@ -185,7 +193,8 @@ class Processes(unittest.TestCase):
             status, _, text = long.result(20)
             self.assertGreaterEqual(status, 500, text[:200])
             self.assertIn("message", json.loads(text)["error"])
-            events = stream.result(20)[2]
+            with stream:
+                events = first + stream.read().decode()
             self.assertIn('"error"', events)
             self.assertTrue(events.rstrip().endswith("data: [DONE]"), events[-200:])
             seen, deadline = set(), time.monotonic() + 20
