@@ -121,14 +121,16 @@ struct Batch {
   Batch(Backend& backend, int sequences, int count, int context)
       : query_start(backend, DType::kI32, {sequences + 1}),
         context_len(backend, DType::kI32, {sequences}),
-        block_table(backend, DType::kI32, {sequences, Blocks(context)}),
+        block_start(backend, DType::kI32, {sequences + 1}),
+        blocks(backend, DType::kI32, {sequences * Blocks(context)}),
         positions(backend, DType::kI32, {sequences * count}),
         kv_slots(backend, DType::kI32, {sequences * count}) {
     for (int s = 0; s < sequences; ++s) {
       query_start.tensor.data<std::int32_t>()[s + 1] = (s + 1) * count;
       context_len.tensor.data<std::int32_t>()[s] = context;
+      block_start.tensor.data<std::int32_t>()[s + 1] = (s + 1) * Blocks(context);
       for (int b = 0; b < Blocks(context); ++b) {
-        block_table.tensor.data<std::int32_t>()[s * Blocks(context) + b] = b * sequences + s;
+        blocks.tensor.data<std::int32_t>()[s * Blocks(context) + b] = b * sequences + s;
       }
       for (int i = 0; i < count; ++i) {
         const int position = context - count + i;
@@ -141,15 +143,20 @@ struct Batch {
              sequences * count,
              count,
              context,
+             /*replayed=*/false,
              query_start.tensor,
              context_len.tensor,
-             block_table.tensor,
+             block_start.tensor,
+             blocks.tensor,
              positions.tensor,
-             kv_slots.tensor};
+             kv_slots.tensor,
+             {},
+             {},
+             {}};
   }
   static int Blocks(int context) { return (context + kBlockSize - 1) / kBlockSize; }
 
-  Owned query_start, context_len, block_table, positions, kv_slots;
+  Owned query_start, context_len, block_start, blocks, positions, kv_slots;
   AttentionBatch batch;
 };
 

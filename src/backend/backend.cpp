@@ -2,10 +2,25 @@
 
 namespace quire {
 
+void Backend::BeginStep(const AttentionBatch&, std::span<const KvLayer>) {}
+
+void Backend::Replay(std::uint64_t, const std::function<void()>& launch) { launch(); }
+
+int Backend::ReplayBucket(int) const { return 0; }
+
 void Backend::AddRmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, float eps,
                          const Tensor& out) {
   Add(residual, x);
   RmsNorm(residual, weight, eps, out);
+}
+
+void Backend::RotateAndStoreKv(const Tensor& q, const Tensor& k, const Tensor& v,
+                               const QkTransform& how, const AttentionBatch& batch,
+                               const KvLayer& cache) {
+  if (!how.q_norm.empty()) RmsNorm(q, how.q_norm, how.norm_eps, q);
+  if (!how.k_norm.empty()) RmsNorm(k, how.k_norm, how.norm_eps, k);
+  Rope(q, k, batch.positions, how.cos_sin);
+  StoreKv(k, v, batch.kv_slots, cache);
 }
 
 }  // namespace quire

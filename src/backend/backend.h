@@ -1,15 +1,16 @@
 // Backend: one device. Memory, and the operators that layers are made of.
 //
 // Two kinds of operator (rule 3): a primitive is pure virtual; a fused one is virtual with a
-// default written in primitives. All launch on the backend's one stream, in order; only Synchronize
-// and CopyToHost wait. Shapes are checked by the layers; operators trust them. In float32 a row's
-// result never depends on the other rows of its call (rule 8).
+// default written in primitives. All launch on the backend's one stream, in order; only
+// Synchronize, WaitFor and CopyToHost wait. Shapes are checked by the layers; operators trust them.
+// In float32 a row's result never depends on the other rows of its call (rule 8).
 //
 // Activations have the dtype ActivationDType(weights), the same for all tensors of a step.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,6 +32,7 @@ struct KvLayerSpec {
   int head_dim = 0;
   int sliding_window = 0;  // 0: full attention; else a token sees itself and window − 1 before it
   DType dtype = DType::kF32;
+  int num_heads = 0;  // query heads of this rank that read it
 };
 
 // One layer's KV cache: [num_blocks] blocks of `block_size` tokens in the backend's own layout.
@@ -43,18 +45,33 @@ struct KvLayer {
 
 // Which tokens of which sequences a step computes; the same for all layers. int32 tensors on the
 // device. Sequence i owns the rows [query_start[i], query_start[i+1]) of q, k and v, which are its
-// last tokens: positions context_len[i] − count to context_len[i] − 1.
+// last tokens: positions context_len[i] − count to context_len[i] − 1. Its blocks are
+// blocks[block_start[i]] on: block j of them holds positions j·block_size….
+//
+// A step that is replayed from a graph is padded to its bucket: a padding sequence has one row, a
+// context_len of 0 and the kv_slot −1; nothing is stored for it, and its row of attention is zero.
 struct AttentionBatch {
   int num_sequences = 0;
   int num_tokens = 0;
   int max_query_len = 0;
   int max_context_len = 0;
-  Tensor query_start;  // [num_sequences + 1]
-  Tensor context_len;  // [num_sequences] tokens in the cache once this step's are stored
-  Tensor
-      block_table;  // [num_sequences, max_blocks] block ids, block j holds positions j·block_size…
-  Tensor positions;  // [num_tokens]
-  Tensor kv_slots;   // [num_tokens] block id · block_size + offset: where k and v of the token go
+  bool replayed = false;  // geometry of launches may depend on num_sequences and num_tokens alone
+  Tensor query_start;     // [num_sequences + 1]
+  Tensor context_len;     // [num_sequences] tokens in the cache once this step's are stored
+  Tensor block_start;     // [num_sequences + 1]
+  Tensor blocks;          // [block_start[num_sequences]] block ids
+  Tensor positions;       // [num_tokens]
+  Tensor kv_slots;  // [num_tokens] block id · block_size + offset: where k and v of the token go
+  // The same in host memory, for plans; valid until the step is launched.
+  std::span<const std::int32_t> host_query_start, host_context_len, host_block_start;
+};
+
+// What q and k go through between their projection and their use.
+struct QkTransform {
+  Tensor q_norm, k_norm;  // float32 [head_dim], or empty
+  float norm_eps = 0;
+  Tensor cos_sin;  // float32 [positions, rotary_dim]: cosines of the rotary_dim/2 frequencies, then
+                   // sines
 };
 
 // One row of a sampling step, in the device's terms: which row of logits and of state, and how to
@@ -109,7 +126,8 @@ struct TokenLogprob {
   float logprob = 0.0F;
 };
 
-// What sampling gives back for its rows; host memory, owned by the caller, sized [rows] by it.
+// What sampling gives back for its rows; memory of AllocateHost, owned by the caller, sized [rows]
+// by it, written by the time a mark behind the call has passed.
 struct SampledRows {
   std::span<TokenId> tokens;
   std::span<std::uint8_t> faults;  // 1: the logits held a NaN or no finite value; token is −1
@@ -133,8 +151,9 @@ class Backend {
   // -- memory -----------------------------------------------------------------------------------
   // Zeroed memory; kDevice error where there is not enough.
   virtual Result<Buffer> Allocate(std::size_t bytes) = 0;
-  virtual void CopyToDevice(const void* host, const Tensor& to) = 0;  // dense
-  virtual void CopyToHost(const Tensor& from, void* host) = 0;        // waits
+  // Dense; `host` is read before the call returns, the copy is launched like an operator.
+  virtual void CopyToDevice(const void* host, const Tensor& to) = 0;
+  virtual void CopyToHost(const Tensor& from, void* host) = 0;  // waits
   virtual void Synchronize() = 0;
 
   // -- weights ----------------------------------------------------------------------------------
@@ -196,11 +215,31 @@ class Backend {
   virtual void ResetSlot(const SamplerState& state, SlotId slot, std::span<const TokenId> prompt,
                          std::span<const TokenId> output) = 0;
 
+  // -- steps
+  // Called once a step, before its layers: a back end may plan its attention here.
+  virtual void BeginStep(const AttentionBatch& batch, std::span<const KvLayer> layers);
+  // Runs `launch`, or replays what it launched when it was called with this key before. What it
+  // launches may depend on the key and on device memory alone.
+  virtual void Replay(std::uint64_t key, const std::function<void()>& launch);
+  // How many sequences a replayed step of so many is padded to; 0: it is not to be replayed.
+  virtual int ReplayBucket(int num_sequences) const;
+  // Memory of the host that results are written to (SampledRows); pinned where there is a device.
+  virtual Result<Buffer> AllocateHost(std::size_t bytes) = 0;
+  // A point behind all that was launched so far, and the wait for it. At most a few are open.
+  virtual std::uint64_t Mark() = 0;
+  virtual void WaitFor(std::uint64_t mark) = 0;
+  // Whether launches return before they are done, so that steps overlap with the host.
+  virtual bool asynchronous() const = 0;
+
   // -- fused
   // --------------------------------------------------------------------------------------------
   // residual += x, then out = RmsNorm(residual). All [tokens, hidden]; out may be x.
   virtual void AddRmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, float eps,
                           const Tensor& out);
+  // Normalises and rotates q and k in place as `how` says, then stores k and v.
+  virtual void RotateAndStoreKv(const Tensor& q, const Tensor& k, const Tensor& v,
+                                const QkTransform& how, const AttentionBatch& batch,
+                                const KvLayer& cache);
 };
 
 }  // namespace quire

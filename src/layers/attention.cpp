@@ -10,12 +10,13 @@ PagedAttention::PagedAttention(const BuildContext& ctx, int layer, const HeadCou
   spec_.head_dim = static_cast<int>(heads.head_dim);
   spec_.sliding_window = sliding_window;
   spec_.dtype = ctx.kv_dtype;
+  spec_.num_heads = static_cast<int>(heads.num_heads);
 }
 
 Tensor PagedAttention::operator()(ForwardContext& fwd, const Tensor& q, const Tensor& k,
-                                  const Tensor& v) const {
+                                  const Tensor& v, const QkTransform& how) const {
   const KvLayer& cache = fwd.kv[index_];
-  fwd.backend.StoreKv(k, v, fwd.batch.kv_slots, cache);
+  fwd.backend.RotateAndStoreKv(q, k, v, how, fwd.batch, cache);
   const Tensor out = fwd.Take({q.rows(), q.dim(1), q.dim(2)});
   fwd.backend.Attend(q, cache, fwd.batch, scale_, out);
   return out.Reshape({q.rows(), q.dim(1) * q.dim(2)});

@@ -13,9 +13,10 @@ class PagedAttention {
   PagedAttention(const BuildContext& ctx, int layer, const HeadCounts& heads, int sliding_window,
                  double scale);
 
-  // Stores k and v, then attends: q [tokens, num_heads, head_dim], k and v
+  // Transforms q and k, stores k and v, then attends: q [tokens, num_heads, head_dim], k and v
   // [tokens, num_kv_heads, head_dim] → [tokens, num_heads · head_dim].
-  Tensor operator()(ForwardContext& fwd, const Tensor& q, const Tensor& k, const Tensor& v) const;
+  Tensor operator()(ForwardContext& fwd, const Tensor& q, const Tensor& k, const Tensor& v,
+                    const QkTransform& how) const;
   const KvLayerSpec& kv_spec() const { return spec_; }
 
  private:

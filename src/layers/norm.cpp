@@ -19,8 +19,4 @@ void RmsNorm::operator()(ForwardContext& fwd, Hidden& hidden) const {
   }
 }
 
-void RmsNorm::operator()(ForwardContext& fwd, const Tensor& x) const {
-  fwd.backend.RmsNorm(x, weight_, eps_, x);
-}
-
 }  // namespace quire

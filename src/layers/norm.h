@@ -12,8 +12,8 @@ class RmsNorm {
 
   // Adds the last sublayer's output to the residual stream; x becomes the normalised sum, in place.
   void operator()(ForwardContext& fwd, Hidden& hidden) const;
-  // In place over the last dimension. x: [tokens, size] or [tokens, heads, size]
-  void operator()(ForwardContext& fwd, const Tensor& x) const;
+  const Tensor& weight() const { return weight_; }  // float32 [size]
+  float eps() const { return eps_; }
 
  private:
   Buffer owner_;

@@ -89,8 +89,4 @@ Rope::Rope(BuildContext& ctx, const RopeParameters& rope)
     : owner_(UploadFloat32(ctx, RopeTable(rope, ctx.max_positions))),
       cos_sin_(owner_.View(DType::kF32, {ctx.max_positions, rope.rotary_dim})) {}
 
-void Rope::operator()(ForwardContext& fwd, const Tensor& q, const Tensor& k) const {
-  fwd.backend.Rope(q, k, fwd.batch.positions, cos_sin_);
-}
-
 }  // namespace quire

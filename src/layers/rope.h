@@ -41,8 +41,7 @@ class Rope {
  public:
   Rope(BuildContext& ctx, const RopeParameters& rope);
 
-  // Rotates in place. q: [tokens, num_heads, head_dim], k: [tokens, num_kv_heads, head_dim]
-  void operator()(ForwardContext& fwd, const Tensor& q, const Tensor& k) const;
+  const Tensor& cos_sin() const { return cos_sin_; }  // as QkTransform has it
 
  private:
   Buffer owner_;

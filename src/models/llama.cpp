@@ -31,10 +31,14 @@ class LlamaAttention {
   void operator()(ForwardContext& fwd, const Rope& rope, const Tensor& x) const {
     const ArenaScope scratch(fwd.arena);
     const auto [q, k, v] = qkv_(fwd, x);
-    if (q_norm_) (*q_norm_)(fwd, q);
-    if (k_norm_) (*k_norm_)(fwd, k);
-    rope(fwd, q, k);
-    o_(fwd, attend_(fwd, q, k, v), x);
+    QkTransform how;
+    if (q_norm_) {
+      how.q_norm = q_norm_->weight();
+      how.k_norm = k_norm_->weight();
+      how.norm_eps = q_norm_->eps();
+    }
+    how.cos_sin = rope.cos_sin();
+    o_(fwd, attend_(fwd, q, k, v, how), x);
   }
 
   const KvLayerSpec& kv_spec() const { return attend_.kv_spec(); }

@@ -23,8 +23,9 @@ namespace {
 
 constexpr std::size_t kDefaultCpuCacheBytes = std::size_t{2} << 30;
 
-// Owns everything of one rank and runs its steps on the caller's thread, each when it is waited
-// for: the threads of a CPU are the back end's own.
+// Owns everything of one rank and launches its steps on the caller's thread: at once where the
+// device works by itself, else when the step is waited for, since a CPU's threads are the back
+// end's own.
 class LocalExecutor final : public Executor {
  public:
   explicit LocalExecutor(std::unique_ptr<Backend> backend) : backend_(std::move(backend)) {}
@@ -32,13 +33,23 @@ class LocalExecutor final : public Executor {
   Status Load(const RuntimeConfig& config, const LoadProgressHandler& progress);
 
   const EngineInfo& info() const override { return info_; }
-  int max_steps_in_flight() const override { return 1; }
-  void Submit(std::shared_ptr<const StepPlan> plan) override { plans_.push_back(std::move(plan)); }
+  int max_steps_in_flight() const override {
+    return backend_->asynchronous() ? ModelRunner::kMaxStepsInFlight : 1;
+  }
+  void Submit(std::shared_ptr<const StepPlan> plan) override {
+    if (backend_->asynchronous()) {
+      runner_->Launch(*plan);
+    } else {
+      plans_.push_back(std::move(plan));
+    }
+  }
   StepOutput Finish() override {
-    QUIRE_CHECK(!plans_.empty());
-    const std::shared_ptr<const StepPlan> plan = std::move(plans_.front());
-    plans_.pop_front();
-    return runner_->Run(*plan);
+    if (!backend_->asynchronous()) {
+      QUIRE_CHECK(!plans_.empty());
+      runner_->Launch(*plans_.front());
+      plans_.pop_front();
+    }
+    return runner_->Collect();
   }
 
  private:

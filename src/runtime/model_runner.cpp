@@ -49,29 +49,32 @@ Result<std::unique_ptr<ModelRunner>> ModelRunner::Make(Backend& backend, Communi
                                                        const ModelRunnerLimits& limits) {
   const std::int32_t logit_rows = std::max(limits.max_num_seqs, kScoreRows);
   const std::int32_t block_size = cache.layers().empty() ? 16 : cache.layers()[0].block_size;
-  const std::size_t table = static_cast<std::size_t>(limits.max_num_seqs) *
-                            static_cast<std::size_t>(limits.max_model_len / block_size + 1);
-  const std::size_t inputs =
-      (table + 8 * static_cast<std::size_t>(limits.max_num_batched_tokens)) * sizeof(std::int32_t) +
-      (64 << 10);
-  auto scratch =
-      backend.Allocate(inputs + model.ArenaBytes(limits.max_num_batched_tokens, logit_rows));
+  const auto sequences = static_cast<std::size_t>(limits.max_num_seqs);
+  const auto tokens = static_cast<std::size_t>(limits.max_num_batched_tokens);
+  const std::size_t blocks =
+      sequences * (static_cast<std::size_t>(limits.max_model_len / block_size) + 1);
+  auto inputs =
+      backend.Allocate((blocks + 4 * tokens + 4 * (sequences + 1)) * sizeof(std::int32_t));
+  if (!inputs) return inputs.error();
+  auto scratch = backend.Allocate(model.ArenaBytes(limits.max_num_batched_tokens, logit_rows));
   if (!scratch) return scratch.error();
   auto sampler = Sampler::Make(backend, limits.max_num_seqs, limits.vocab_size);
   if (!sampler) return sampler.error();
-  return std::unique_ptr<ModelRunner>(new ModelRunner(backend, tp, model, std::move(cache), dtype,
-                                                      limits, Arena(std::move(scratch).value()),
-                                                      std::move(sampler).value()));
+  return std::unique_ptr<ModelRunner>(new ModelRunner(
+      backend, tp, model, std::move(cache), dtype, limits, std::move(inputs).value(),
+      Arena(std::move(scratch).value()), std::move(sampler).value()));
 }
 
 ModelRunner::ModelRunner(Backend& backend, Communicator& tp, const CausalLm& model, KvCache cache,
-                         DType dtype, const ModelRunnerLimits& limits, Arena arena, Sampler sampler)
+                         DType dtype, const ModelRunnerLimits& limits, Buffer inputs, Arena arena,
+                         Sampler sampler)
     : backend_(backend),
       tp_(tp),
       model_(model),
       cache_(std::move(cache)),
       dtype_(dtype),
       limits_(limits),
+      inputs_(std::move(inputs)),
       arena_(std::move(arena)),
       sampler_(std::move(sampler)),
       slot_texts_(static_cast<std::size_t>(limits.max_num_seqs)) {}
@@ -93,31 +96,43 @@ void ModelRunner::CopyBlocks(const StepPlan& plan) {
   }
 }
 
-Tensor ModelRunner::Upload(const std::vector<std::int32_t>& values) {
-  const Tensor tensor = arena_.Take(DType::kI32, {static_cast<std::int64_t>(values.size())});
-  if (!values.empty()) backend_.CopyToDevice(values.data(), tensor);
-  return tensor;
+// The rows of x that are sampled, by item.
+void ModelRunner::ListSampled(const StepPlan& plan, Step& step) {
+  requests_.clear();
+  sample_rows_.clear();
+  step.sampled_items.clear();
+  step.num_top.clear();
+  std::int32_t row = -1;
+  for (std::size_t i = 0; i < plan.items.size(); ++i) {
+    const StepItem& item = plan.items[i];
+    row += item.count;
+    if (!item.sample) continue;
+    sample_rows_.push_back(row);
+    requests_.push_back({item.slot, item.output_index, item.ban_stop_tokens});
+    step.sampled_items.push_back(static_cast<std::int32_t>(i));
+    step.num_top.push_back(sampler_.slot(item.slot).row.num_logprobs);
+  }
 }
 
-AttentionBatch ModelRunner::BuildBatch(const StepPlan& plan) {
+// Steps in which every sequence computes one token and samples the next are all alike.
+int ModelRunner::BucketOf(const StepPlan& plan) const {
+  for (const StepItem& item : plan.items) {
+    if (item.count != 1 || !item.sample || item.num_scored != 0) return 0;
+  }
+  const int bucket = backend_.ReplayBucket(static_cast<int>(plan.items.size()));
+  return bucket <= std::min(limits_.max_num_seqs, limits_.max_num_batched_tokens) ? bucket : 0;
+}
+
+void ModelRunner::GatherInputs(const StepPlan& plan, int padding) {
   const int block_size = cache_.layers()[0].block_size;
-  AttentionBatch batch;
-  batch.num_sequences = static_cast<int>(plan.items.size());
-  batch.num_tokens = plan.num_tokens();
-  std::int32_t max_blocks = 1;
-  for (const StepItem& item : plan.items) max_blocks = std::max(max_blocks, item.num_blocks);
   query_start_.assign(1, 0);
+  block_start_.assign(1, 0);
   context_len_.clear();
   positions_.clear();
   kv_slots_.clear();
   last_slots_.clear();
-  block_table_.assign(plan.items.size() * static_cast<std::size_t>(max_blocks), 0);
-  std::size_t row = 0;
   for (const StepItem& item : plan.items) {
     const BlockId* blocks = plan.blocks.data() + item.blocks_begin;
-    for (std::int32_t j = 0; j < item.num_blocks; ++j)
-      block_table_[row + static_cast<std::size_t>(j)] = blocks[j].value;
-    row += static_cast<std::size_t>(max_blocks);
     for (std::int32_t position = item.first; position < item.first + item.count; ++position) {
       positions_.push_back(position);
       kv_slots_.push_back(blocks[position / block_size].value * block_size + position % block_size);
@@ -125,62 +140,132 @@ AttentionBatch ModelRunner::BuildBatch(const StepPlan& plan) {
     }
     query_start_.push_back(query_start_.back() + item.count);
     context_len_.push_back(item.first + item.count);
-    batch.max_query_len = std::max(batch.max_query_len, static_cast<int>(item.count));
-    batch.max_context_len = std::max(batch.max_context_len, static_cast<int>(context_len_.back()));
+    block_start_.push_back(block_start_.back() + item.num_blocks);
   }
-  batch.query_start = Upload(query_start_);
-  batch.context_len = Upload(context_len_);
-  batch.block_table = Upload(block_table_).Reshape({batch.num_sequences, max_blocks});
-  batch.positions = Upload(positions_);
-  batch.kv_slots = Upload(kv_slots_);
-  return batch;
+  for (int i = 0; i < padding; ++i) {
+    positions_.push_back(0);
+    kv_slots_.push_back(-1);
+    last_slots_.push_back(-1);
+    query_start_.push_back(query_start_.back() + 1);
+    context_len_.push_back(0);
+    block_start_.push_back(block_start_.back());
+  }
 }
 
-StepOutput ModelRunner::Run(const StepPlan& plan) {
-  arena_.Reset();
+// One copy brings all inputs; their places depend on the numbers of sequences and tokens alone, so
+// that a replayed step finds them.
+ModelRunner::Inputs ModelRunner::Upload(const StepPlan& plan, int padding) {
+  GatherInputs(plan, padding);
+  Inputs inputs;
+  AttentionBatch& batch = inputs.batch;
+  batch.num_sequences = static_cast<int>(plan.items.size()) + padding;
+  batch.num_tokens = plan.num_tokens() + padding;
+  for (const StepItem& item : plan.items) {
+    batch.max_query_len = std::max(batch.max_query_len, static_cast<int>(item.count));
+    batch.max_context_len =
+        std::max(batch.max_context_len, static_cast<int>(item.first + item.count));
+  }
+  host_inputs_.clear();
+  const auto add = [&](const auto& values, std::size_t room) {
+    const std::size_t begin = host_inputs_.size();
+    host_inputs_.insert(host_inputs_.end(), values.begin(), values.end());
+    host_inputs_.resize(begin + room);
+    auto* device = static_cast<std::int32_t*>(inputs_.data()) + begin;
+    return Tensor(device, DType::kI32, {static_cast<std::int64_t>(values.size())},
+                  inputs_.device());
+  };
+  const auto tokens = static_cast<std::size_t>(batch.num_tokens);
+  batch.query_start = add(query_start_, query_start_.size());
+  batch.context_len = add(context_len_, context_len_.size());
+  batch.block_start = add(block_start_, block_start_.size());
+  batch.positions = add(positions_, tokens);
+  batch.kv_slots = add(kv_slots_, tokens);
+  inputs.last_slots = add(last_slots_, tokens);
+  inputs.ids = add(plan.tokens, tokens).Rows(0, plan.num_tokens());
+  inputs.ids = Tensor(inputs.ids.raw(), DType::kI32, {batch.num_tokens}, inputs_.device());
+  inputs.sample_rows = add(sample_rows_, static_cast<std::size_t>(batch.num_sequences));
+  const std::size_t blocks_begin = host_inputs_.size();
+  for (const StepItem& item : plan.items) {
+    const BlockId* blocks = plan.blocks.data() + item.blocks_begin;
+    for (std::int32_t j = 0; j < item.num_blocks; ++j) host_inputs_.push_back(blocks[j].value);
+  }
+  auto* device = static_cast<std::int32_t*>(inputs_.data());
+  batch.blocks =
+      Tensor(device + blocks_begin, DType::kI32,
+             {static_cast<std::int64_t>(host_inputs_.size() - blocks_begin)}, inputs_.device());
+  batch.host_query_start = query_start_;
+  batch.host_context_len = context_len_;
+  batch.host_block_start = block_start_;
+  backend_.CopyToDevice(host_inputs_.data(),
+                        Tensor(device, DType::kI32,
+                               {static_cast<std::int64_t>(host_inputs_.size())}, inputs_.device()));
+  return inputs;
+}
+
+// Logits of a step of one token a sequence, at the same address for the same number of sequences.
+Tensor ModelRunner::ReplayedLogits(const Inputs& inputs) {
+  Tensor logits;
+  const auto launch = [&] {
+    arena_.Reset();
+    ForwardContext fwd{backend_, tp_, arena_, dtype_, inputs.batch, cache_.layers()};
+    backend_.TakeLastTokens(sampler_.state(), inputs.last_slots, inputs.ids);
+    const Hidden hidden = model_.Forward(fwd, {model_.EmbedTokens(fwd, inputs.ids), {}});
+    logits = model_.Logits(fwd, hidden.x);
+  };
+  const auto bucket = static_cast<std::size_t>(inputs.batch.num_sequences);
+  backend_.Replay(bucket, launch);
+  if (replayed_logits_.size() <= bucket) replayed_logits_.resize(bucket + 1);
+  if (!logits.empty()) replayed_logits_[bucket] = logits;  // it was launched, not replayed
+  return replayed_logits_[bucket];
+}
+
+void ModelRunner::Launch(const StepPlan& plan) {
+  QUIRE_CHECK(num_launched_ - num_collected_ < kMaxStepsInFlight);
+  Step& step = steps_[num_launched_++ % kMaxStepsInFlight];
+  step.output = {};
+  step.output.step = plan.step;
+  step.output.items.resize(plan.items.size());
   StartSlots(plan);
   CopyBlocks(plan);
-  StepOutput output;
-  output.step = plan.step;
-  output.items.resize(plan.items.size());
-  if (plan.items.empty()) return output;
-  const AttentionBatch batch = BuildBatch(plan);
-  const Tensor ids = Upload(plan.tokens);
+  ListSampled(plan, step);
+  if (plan.items.empty()) return;
+  const int bucket = BucketOf(plan);
+  Inputs inputs = Upload(plan, bucket == 0 ? 0 : bucket - static_cast<int>(plan.items.size()));
+  inputs.batch.replayed = bucket != 0;
+  backend_.BeginStep(inputs.batch, cache_.layers());
+  if (bucket != 0) {
+    const Tensor logits = ReplayedLogits(inputs);
+    sampler_.Sample(logits.Rows(0, static_cast<std::int64_t>(requests_.size())), requests_,
+                    step.sampled);
+    return;
+  }
+  arena_.Reset();
+  ForwardContext fwd{backend_, tp_, arena_, dtype_, inputs.batch, cache_.layers()};
   const bool any_on_device = std::any_of(plan.items.begin(), plan.items.end(),
                                          [](const StepItem& item) { return item.input_on_device; });
-  if (any_on_device) backend_.TakeLastTokens(sampler_.state(), Upload(last_slots_), ids);
-  ForwardContext fwd{backend_, tp_, arena_, dtype_, batch, cache_.layers()};
-  const Hidden hidden = model_.Forward(fwd, {model_.EmbedTokens(fwd, ids), {}});
-  ScorePrompts(plan, fwd, hidden.x, output);
-  SampleItems(plan, fwd, hidden.x, output);
-  return output;
+  if (any_on_device) backend_.TakeLastTokens(sampler_.state(), inputs.last_slots, inputs.ids);
+  const Hidden hidden = model_.Forward(fwd, {model_.EmbedTokens(fwd, inputs.ids), {}});
+  ScorePrompts(plan, fwd, hidden.x, step.output);
+  if (requests_.empty()) return;
+  const Tensor gathered = fwd.Take({static_cast<std::int64_t>(requests_.size()), hidden.x.dim(1)});
+  backend_.GatherRows(hidden.x, inputs.sample_rows, gathered);
+  sampler_.Sample(model_.Logits(fwd, gathered), requests_, step.sampled);
 }
 
-void ModelRunner::SampleItems(const StepPlan& plan, ForwardContext& fwd, const Tensor& x,
-                              StepOutput& output) {
-  rows_.clear();
-  requests_.clear();
-  for (std::size_t i = 0; i < plan.items.size(); ++i) {
-    const StepItem& item = plan.items[i];
-    if (!item.sample) continue;
-    rows_.push_back(query_start_[i + 1] - 1);
-    requests_.push_back({item.slot, item.output_index, item.ban_stop_tokens});
-  }
-  if (rows_.empty()) return;
-  const Tensor gathered = fwd.Take({static_cast<std::int64_t>(rows_.size()), x.dim(1)});
-  backend_.GatherRows(x, Upload(rows_), gathered);
-  const SampledRows& sampled = sampler_.Sample(model_.Logits(fwd, gathered), requests_);
-  std::size_t row = 0;
-  for (std::size_t i = 0; i < plan.items.size(); ++i) {
-    const StepItem& item = plan.items[i];
-    if (!item.sample) continue;
-    ItemOutput& result = output.items[i];
+StepOutput ModelRunner::Collect() {
+  QUIRE_CHECK(num_collected_ < num_launched_);
+  Step& step = steps_[num_collected_++ % kMaxStepsInFlight];
+  if (step.sampled_items.empty()) return std::move(step.output);
+  backend_.WaitFor(step.sampled.mark());
+  const SampledRows& sampled = step.sampled.rows();
+  for (std::size_t row = 0; row < step.sampled_items.size(); ++row) {
+    ItemOutput& result = step.output.items[static_cast<std::size_t>(step.sampled_items[row])];
     result.token = sampled.tokens[row];
     result.fault = result.fault || sampled.faults[row] != 0;
-    const std::int32_t num_top = sampler_.slot(item.slot).row.num_logprobs;
-    if (num_top >= 0 && !result.fault) result.logprobs = ToPosition(sampled, row, num_top);
-    ++row;
+    if (step.num_top[row] >= 0 && !result.fault)
+      result.logprobs = ToPosition(sampled, row, step.num_top[row]);
   }
+  return std::move(step.output);
 }
 
 void ModelRunner::ScorePrompts(const StepPlan& plan, ForwardContext& fwd, const Tensor& x,
@@ -194,7 +279,8 @@ void ModelRunner::ScorePrompts(const StepPlan& plan, ForwardContext& fwd, const 
       const Tensor logits = model_.Logits(fwd, x.Rows(query_start_[i] + done, count));
       const std::span<const TokenId> asked(text.prompt.data() + item.first + done + 1,
                                            static_cast<std::size_t>(count));
-      const SampledRows& scored = sampler_.Score(logits, asked, text.num_prompt_logprobs);
+      sampler_.Score(logits, asked, text.num_prompt_logprobs, scored_);
+      const SampledRows& scored = scored_.rows();
       for (std::size_t k = 0; k < asked.size(); ++k) {
         output.items[i].fault = output.items[i].fault || scored.faults[k] != 0;
         output.items[i].prompt_logprobs.push_back(ToPosition(scored, k, text.num_prompt_logprobs));

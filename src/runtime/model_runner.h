@@ -1,6 +1,7 @@
 // ModelRunner: runs a StepPlan on one rank: device inputs, forward pass, sampling.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -26,21 +27,43 @@ struct ModelRunnerLimits {
 // group.
 class ModelRunner {
  public:
+  static constexpr int kMaxStepsInFlight = 2;
+
   static Result<std::unique_ptr<ModelRunner>> Make(Backend& backend, Communicator& tp,
                                                    const CausalLm& model, KvCache cache,
                                                    DType dtype, const ModelRunnerLimits& limits);
 
-  StepOutput Run(const StepPlan& plan);
+  // Launches the step; the plan may be gone when this returns. At most kMaxStepsInFlight are
+  // launched and not collected.
+  void Launch(const StepPlan& plan);
+  // Waits for the oldest launched step.
+  StepOutput Collect();
 
  private:
+  // What is kept of a launched step until it is collected.
+  struct Step {
+    StepOutput output;
+    SampledSet sampled;
+    std::vector<std::int32_t> sampled_items;  // which item each sampled row belongs to
+    std::vector<std::int32_t> num_top;        // log-probabilities that the row asks for, −1: none
+  };
+  // Host copies of the inputs of a step, and where they lie on the device.
+  struct Inputs {
+    AttentionBatch batch;
+    Tensor ids, last_slots, sample_rows;
+  };
+
   ModelRunner(Backend& backend, Communicator& tp, const CausalLm& model, KvCache cache, DType dtype,
-              const ModelRunnerLimits& limits, Arena arena, Sampler sampler);
+              const ModelRunnerLimits& limits, Buffer inputs, Arena arena, Sampler sampler);
 
   void StartSlots(const StepPlan& plan);
   void CopyBlocks(const StepPlan& plan);
-  AttentionBatch BuildBatch(const StepPlan& plan);
-  Tensor Upload(const std::vector<std::int32_t>& values);
-  void SampleItems(const StepPlan& plan, ForwardContext& fwd, const Tensor& x, StepOutput& output);
+  void ListSampled(const StepPlan& plan, Step& step);
+  // How many sequences a replayed step of this plan has, padding included; 0: run it as it is.
+  int BucketOf(const StepPlan& plan) const;
+  void GatherInputs(const StepPlan& plan, int padding);
+  Inputs Upload(const StepPlan& plan, int padding);
+  Tensor ReplayedLogits(const Inputs& inputs);
   void ScorePrompts(const StepPlan& plan, ForwardContext& fwd, const Tensor& x, StepOutput& output);
 
   Backend& backend_;
@@ -49,6 +72,7 @@ class ModelRunner {
   KvCache cache_;
   DType dtype_;
   ModelRunnerLimits limits_;
+  Buffer inputs_;  // of the step that is launched next; the device reads it in order
   Arena arena_;
   Sampler sampler_;
 
@@ -57,9 +81,13 @@ class ModelRunner {
     std::int32_t num_prompt_logprobs = -1;
   };
   std::vector<SlotText> slot_texts_;
-  // Host copies of a step's inputs, kept to keep their memory.
-  std::vector<std::int32_t> query_start_, context_len_, block_table_, positions_, kv_slots_,
-      last_slots_, rows_;
+  std::array<Step, kMaxStepsInFlight> steps_;
+  std::size_t num_launched_ = 0, num_collected_ = 0;
+  SampledSet scored_;
+  std::vector<Tensor> replayed_logits_;  // by number of sequences
+  // Kept to keep their memory.
+  std::vector<std::int32_t> query_start_, context_len_, block_start_, positions_, kv_slots_,
+      last_slots_, sample_rows_, host_inputs_;
   std::vector<SampleRequest> requests_;
 };
 

@@ -1,6 +1,7 @@
 #include "sampling/sampler.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace quire {
@@ -36,6 +37,7 @@ void Sampler::StartSlot(SlotId slot, SlotSampling sampling, std::span<const Toke
   Slot& state = slots_[Index(slot)];
   state.sampling = std::move(sampling);
   state.history.clear();
+  std::erase_if(unread_, [slot](const auto& entry) { return entry.first == slot; });
   if (!state.sampling.bad_words.empty()) {
     state.history.assign(prompt.begin(), prompt.end());
     state.history.insert(state.history.end(), output.begin(), output.end());
@@ -76,16 +78,39 @@ void Sampler::AddRow(const SampleRequest& request) {
   rows_.push_back(row);
 }
 
-void Sampler::SizeResults(std::size_t rows, std::int32_t max_top) {
-  tokens_.resize(rows);
-  faults_.resize(rows);
-  logprobs_.resize(rows);
-  ranks_.resize(rows);
-  top_.resize(rows * static_cast<std::size_t>(max_top));
-  results_ = {tokens_, faults_, logprobs_, ranks_, top_, max_top};
+void SampledSet::Size(Backend& backend, std::size_t rows, std::int32_t max_top) {
+  const std::size_t num_top = rows * static_cast<std::size_t>(max_top);
+  const std::size_t bytes =
+      rows * (sizeof(TokenId) + sizeof(float) + sizeof(std::int32_t) + sizeof(std::uint8_t)) +
+      num_top * sizeof(TokenLogprob);
+  if (memory_.bytes() < bytes) {
+    memory_ = {};
+    auto memory = backend.AllocateHost(bytes + bytes / 2);
+    if (!memory) throw std::bad_alloc();
+    memory_ = std::move(memory).value();
+  }
+  auto* top = static_cast<TokenLogprob*>(memory_.data());
+  auto* tokens = reinterpret_cast<TokenId*>(top + num_top);
+  auto* logprobs = reinterpret_cast<float*>(tokens + rows);
+  auto* ranks = reinterpret_cast<std::int32_t*>(logprobs + rows);
+  auto* faults = reinterpret_cast<std::uint8_t*>(ranks + rows);
+  rows_ = {{tokens, rows}, {faults, rows}, {logprobs, rows},
+           {ranks, rows},  {top, num_top}, max_top};
 }
 
-const SampledRows& Sampler::Sample(const Tensor& logits, std::span<const SampleRequest> requests) {
+// Bad words look at the newest token, which is the only thing of a step in flight that the host
+// must wait for before it can sample the next.
+void Sampler::ReadHistory() {
+  if (unread_.empty()) return;
+  backend_->WaitFor(latest_->mark());
+  for (const auto& [slot, row] : unread_)
+    slots_[Index(slot)].history.push_back(latest_->rows().tokens[row]);
+  unread_.clear();
+}
+
+void Sampler::Sample(const Tensor& logits, std::span<const SampleRequest> requests,
+                     SampledSet& out) {
+  ReadHistory();
   rows_.clear();
   biases_.clear();
   allowed_.clear();
@@ -95,21 +120,23 @@ const SampledRows& Sampler::Sample(const Tensor& logits, std::span<const SampleR
     AddRow(request);
     max_top = std::max(max_top, rows_.back().num_logprobs);
   }
-  SizeResults(requests.size(), max_top);
-  backend_->Sample(logits, {rows_, biases_, allowed_, banned_}, state_, results_);
+  out.Size(*backend_, requests.size(), max_top);
+  backend_->Sample(logits, {rows_, biases_, allowed_, banned_}, state_, out.rows());
+  out.mark_ = backend_->Mark();
+  latest_ = &out;
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    Slot& slot = slots_[Index(requests[i].slot)];
-    if (!slot.sampling.bad_words.empty()) slot.history.push_back(tokens_[i]);
+    if (!slots_[Index(requests[i].slot)].sampling.bad_words.empty())
+      unread_.emplace_back(requests[i].slot, i);
   }
-  return results_;
 }
 
-const SampledRows& Sampler::Score(const Tensor& logits, std::span<const TokenId> tokens,
-                                  std::int32_t num_top) {
-  SizeResults(tokens.size(), num_top);
-  std::copy(tokens.begin(), tokens.end(), tokens_.begin());
-  backend_->ScoreTokens(logits, num_top, results_);
-  return results_;
+void Sampler::Score(const Tensor& logits, std::span<const TokenId> tokens, std::int32_t num_top,
+                    SampledSet& out) {
+  out.Size(*backend_, tokens.size(), num_top);
+  std::copy(tokens.begin(), tokens.end(), out.rows().tokens.begin());
+  backend_->ScoreTokens(logits, num_top, out.rows());
+  out.mark_ = backend_->Mark();
+  backend_->WaitFor(out.mark_);
 }
 
 }  // namespace quire

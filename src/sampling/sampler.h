@@ -26,6 +26,22 @@ struct SampleRequest {
   bool ban_stop_tokens = false;
 };
 
+// Results of one step's rows. Owns host memory that the device writes to; valid once its mark has
+// passed.
+class SampledSet {
+ public:
+  const SampledRows& rows() const { return rows_; }
+  std::uint64_t mark() const { return mark_; }
+
+ private:
+  friend class Sampler;
+  void Size(Backend& backend, std::size_t rows, std::int32_t max_top);
+
+  Buffer memory_;
+  SampledRows rows_;
+  std::uint64_t mark_ = 0;
+};
+
 class Sampler {
  public:
   // Owns the device state of `num_slots` slots. The memory is touched only by slots that have
@@ -35,13 +51,13 @@ class Sampler {
   void StartSlot(SlotId slot, SlotSampling sampling, std::span<const TokenId> prompt,
                  std::span<const TokenId> output);
 
-  // Samples row i of logits (float32 [rows, vocab], overwritten) as requests[i] says. The results
-  // stay valid until the next call.
-  const SampledRows& Sample(const Tensor& logits, std::span<const SampleRequest> requests);
+  // Launches the sampling of row i of logits (float32 [rows, vocab], overwritten) as requests[i]
+  // says. `out` must live until the next call. Throws std::bad_alloc.
+  void Sample(const Tensor& logits, std::span<const SampleRequest> requests, SampledSet& out);
 
-  // Scores given tokens: results[i] of tokens[i] under row i of logits.
-  const SampledRows& Score(const Tensor& logits, std::span<const TokenId> tokens,
-                           std::int32_t num_top);
+  // Scores given tokens, and waits: out[i] of tokens[i] under row i of logits.
+  void Score(const Tensor& logits, std::span<const TokenId> tokens, std::int32_t num_top,
+             SampledSet& out);
 
   const SamplerState& state() const { return state_; }
   const SlotSampling& slot(SlotId id) const {
@@ -57,7 +73,7 @@ class Sampler {
   Sampler(Backend& backend, Buffer memory, std::int32_t num_slots, std::int64_t vocab_size);
   void AddRow(const SampleRequest& request);
   void BanCompletions(const Slot& slot);
-  void SizeResults(std::size_t rows, std::int32_t max_top);
+  void ReadHistory();
 
   Backend* backend_;
   Buffer memory_;
@@ -67,12 +83,9 @@ class Sampler {
   std::vector<SamplingRow> rows_;
   std::vector<TokenBias> biases_;
   std::vector<TokenId> allowed_, banned_;
-  std::vector<TokenId> tokens_;
-  std::vector<std::uint8_t> faults_;
-  std::vector<float> logprobs_;
-  std::vector<std::int32_t> ranks_;
-  std::vector<TokenLogprob> top_;
-  SampledRows results_;
+  SampledSet* latest_ = nullptr;  // of the last call of Sample
+  // Slots with a history whose newest token is in that row of latest_ and not in the history yet.
+  std::vector<std::pair<SlotId, std::size_t>> unread_;
 };
 
 }  // namespace quire

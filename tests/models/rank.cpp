@@ -80,7 +80,8 @@ AttentionBatch RankUnderTest::BatchOf(int first, int count) {
   batch.max_context_len = first + count;
   batch.query_start = Upload({0, count});
   batch.context_len = Upload({first + count});
-  batch.block_table = Upload(table).Reshape({1, last_block + 1});
+  batch.block_start = Upload({0, last_block + 1});
+  batch.blocks = Upload(table);
   batch.positions = Upload(positions);
   batch.kv_slots = Upload(slots);
   return batch;

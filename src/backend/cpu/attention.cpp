@@ -156,8 +156,8 @@ void Attention::AttendPart(const Call& call, const Item& item, std::int64_t part
   args.begin = std::max<std::int64_t>(item.key_begin, partition * kPartition);
   args.end = std::min<std::int64_t>(item.key_end, (partition + 1) * kPartition);
   args.kv = call.layout.View(call.cache, item.kv_head,
-                             call.batch.block_table.data<std::int32_t>() +
-                                 item.sequence * call.batch.block_table.row_stride());
+                             call.batch.blocks.data<std::int32_t>() +
+                                 call.batch.block_start.data<std::int32_t>()[item.sequence]);
   args.scores = scratch.scores;
   args.state = state;
   kernels_.attend(args);

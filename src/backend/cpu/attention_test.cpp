@@ -73,7 +73,12 @@ class Cached {
     batch.num_tokens = query_start.back();
     batch.query_start = Ints(query_start);
     batch.context_len = Ints(context_len);
-    batch.block_table = table();
+    std::vector<std::int32_t> block_start;
+    for (std::size_t s = 0; s <= shapes.size(); ++s) {
+      block_start.push_back(static_cast<std::int32_t>(s) * max_blocks_);
+    }
+    batch.block_start = Ints(block_start);
+    batch.blocks = Ints(blocks_);
     Matrix out(q.rows(), width);
     backend_.Attend(q.tensor(model_.num_heads), layer_, batch, scale(),
                     out.tensor(model_.num_heads));
@@ -129,9 +134,6 @@ class Cached {
 
  private:
   float scale() const { return 1.0F / std::sqrt(static_cast<float>(model_.head_dim)); }
-  Tensor table() {
-    return {blocks_.data(), DType::kI32, {static_cast<std::int64_t>(k_.size()), max_blocks_}};
-  }
 
   // Ids in no order; −1 where a sequence has no block, which a kernel must not follow.
   void PlaceBlocks(const std::vector<int>& contexts) {

@@ -50,6 +50,10 @@ class CpuBackend final : public Backend {
     if (from.num_bytes() != 0) std::memcpy(host, from.raw(), from.num_bytes());
   }
   void Synchronize() override {}
+  Result<Buffer> AllocateHost(std::size_t bytes) override { return cpu::AllocateHost(bytes); }
+  std::uint64_t Mark() override { return 0; }
+  void WaitFor(std::uint64_t) override {}
+  bool asynchronous() const override { return false; }
 
   LinearWeight PackLinear(const Tensor& weight, const Tensor& bias, DType dtype) override {
     return gemm_.Pack(weight, bias, dtype);
