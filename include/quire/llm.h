@@ -20,7 +20,7 @@ namespace quire {
 
 struct LlmOptions {
   std::string model;  // a Hugging Face folder, or org/name in the Hugging Face cache
-  std::string device = "cpu";
+  std::string device = "auto";  // cuda where the build and the machine have it, else cpu
   std::string dtype = "auto";               // auto, float32, bfloat16, float16
   std::int32_t max_model_len = 0;           // 0: the model's own
   std::int32_t max_num_seqs = 0;            // 0: the device's default

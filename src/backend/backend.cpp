@@ -2,6 +2,8 @@
 
 namespace quire {
 
+Status Backend::PrepareSteps(const StepLimits&, std::span<const KvLayer>) { return {}; }
+
 void Backend::BeginStep(const AttentionBatch&, std::span<const KvLayer>) {}
 
 void Backend::Replay(std::uint64_t, const std::function<void()>& launch) { launch(); }

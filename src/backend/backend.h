@@ -21,6 +21,13 @@
 
 namespace quire {
 
+// A part of a linear weight in host memory, of any float dtype: some rows and columns of a stored
+// matrix, and of its bias. All slices of a weight have a bias, or none.
+struct WeightSlice {
+  Tensor weight;  // [out, in], rows may be strided
+  Tensor bias;    // [out], or empty
+};
+
 struct MemoryInfo {
   std::size_t total = 0;
   std::size_t available = 0;
@@ -64,6 +71,12 @@ struct AttentionBatch {
   Tensor kv_slots;  // [num_tokens] block id · block_size + offset: where k and v of the token go
   // The same in host memory, for plans; valid until the step is launched.
   std::span<const std::int32_t> host_query_start, host_context_len, host_block_start;
+};
+
+// The largest step that there will be, padding included.
+struct StepLimits {
+  int max_sequences = 0;
+  int max_tokens = 0;
 };
 
 // What q and k go through between their projection and their use.
@@ -157,9 +170,13 @@ class Backend {
   virtual void Synchronize() = 0;
 
   // -- weights ----------------------------------------------------------------------------------
-  // Packs W [out, in] (host memory, any float dtype; rows may be strided) as `dtype`. `bias` is
-  // [out], any float dtype, or empty. Throws std::bad_alloc where memory is short.
-  virtual LinearWeight PackLinear(const Tensor& weight, const Tensor& bias, DType dtype) = 0;
+  // One weight as `dtype`, whose rows are those of the slices, in order. The slices are read before
+  // the call returns. Throws std::bad_alloc where memory is short.
+  virtual LinearWeight PackLinear(std::span<const WeightSlice> slices, DType dtype) = 0;
+  LinearWeight PackLinear(const Tensor& weight, const Tensor& bias, DType dtype) {
+    const WeightSlice slice{weight, bias};
+    return PackLinear({&slice, 1}, dtype);
+  }
   // Embedding tables: a copy on the device, or the very same memory where the device reads host
   // memory (the caller keeps `host` alive as long as the result). [rows, columns], any float dtype.
   virtual Tensor PlaceTable(const Tensor& host, Buffer& owner) = 0;
@@ -216,6 +233,8 @@ class Backend {
                          std::span<const TokenId> output) = 0;
 
   // -- steps
+  // Called once, before the first step.
+  virtual Status PrepareSteps(const StepLimits& limits, std::span<const KvLayer> layers);
   // Called once a step, before its layers: a back end may plan its attention here.
   virtual void BeginStep(const AttentionBatch& batch, std::span<const KvLayer> layers);
   // Runs `launch`, or replays what it launched when it was called with this key before. What it

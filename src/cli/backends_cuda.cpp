@@ -1,15 +1,16 @@
-// The back ends of a build with CUDA=1. The CUDA back end registers here; it has no operators yet.
+// The back ends of a build with CUDA=1.
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cuda/cuda_backend.h"
 #include "runtime/backends.h"
 
 namespace quire {
 
 Result<std::unique_ptr<Backend>> MakeBackend(const RuntimeConfig& config) {
-  if (config.device == "cuda") {
-    return ConfigFault("--device cuda: the CUDA back end has no operators yet; use --device cpu");
-  }
-  if (config.device != "cpu") {
-    return ConfigFault("--device: '" + config.device + "' is not in this build; it has: cpu, null");
+  if (config.device == "cuda") return MakeCudaBackend({});
+  if (config.device == "auto" && HasCudaDevice()) return MakeCudaBackend({});
+  if (config.device != "cpu" && config.device != "auto") {
+    return ConfigFault("--device: '" + config.device +
+                       "' is not in this build; it has: cuda, cpu, null");
   }
   return MakeCpuBackend({config.num_threads, config.instruction_set});
 }

@@ -63,7 +63,7 @@ void AddModelFlags(CLI::App& app, EngineFlags& flags) {
 
 void AddDeviceFlags(CLI::App& app, EngineFlags& flags) {
   const char* group = "Device";
-  app.add_option("--device", flags.config.device, "cpu; null computes nothing (tests)")
+  app.add_option("--device", flags.config.device, "auto, cuda, cpu; null computes nothing (tests)")
       ->group(group)
       ->capture_default_str();
   app.add_option("--threads", flags.config.num_threads, "CPU threads (default: all cores)")

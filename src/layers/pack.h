@@ -7,13 +7,6 @@
 
 namespace quire {
 
-// A part of a linear weight in host memory: some rows and columns of a stored matrix, and of its
-// bias.
-struct WeightSlice {
-  Tensor weight;  // [out, in], rows may be strided
-  Tensor bias;    // [out], or empty
-};
-
 // One weight whose rows are those of the slices, in order. Several slices are gathered in host
 // memory that is gone when this returns; a single one is packed from where it lies.
 LinearWeight PackSlices(BuildContext& ctx, const std::vector<WeightSlice>& slices);

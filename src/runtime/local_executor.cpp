@@ -107,7 +107,8 @@ Status LocalExecutor::FillInfo(const RuntimeConfig& config, const Json& model_co
   dtype_ = *dtype;
   auto eos = ReadEosTokenIds(config.model_folder, shape_.vocab_size);
   if (!eos) return eos.error();
-  info_ = LimitsOf(config, shape_.vocab_size, shape_.max_position_embeddings);
+  info_ =
+      LimitsOf(config, shape_.vocab_size, shape_.max_position_embeddings, backend_->device().kind);
   if (config.max_model_len > shape_.max_position_embeddings) {
     return ConfigFault(fmt::format("--max-model-len: {} is more than the model's {} positions",
                                    config.max_model_len, shape_.max_position_embeddings));

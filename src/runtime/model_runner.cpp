@@ -58,6 +58,8 @@ Result<std::unique_ptr<ModelRunner>> ModelRunner::Make(Backend& backend, Communi
   if (!inputs) return inputs.error();
   auto scratch = backend.Allocate(model.ArenaBytes(limits.max_num_batched_tokens, logit_rows));
   if (!scratch) return scratch.error();
+  QUIRE_RETURN_IF_ERROR(
+      backend.PrepareSteps({limits.max_num_seqs, limits.max_num_batched_tokens}, cache.layers()));
   auto sampler = Sampler::Make(backend, limits.max_num_seqs, limits.vocab_size);
   if (!sampler) return sampler.error();
   return std::unique_ptr<ModelRunner>(new ModelRunner(

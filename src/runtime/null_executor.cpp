@@ -87,7 +87,8 @@ Result<std::unique_ptr<Executor>> MakeNullExecutor(const RuntimeConfig& config) 
   if (!shape) return shape.error();
   auto eos = ReadEosTokenIds(config.model_folder, shape->vocab_size);
   if (!eos) return eos.error();
-  EngineInfo info = LimitsOf(config, shape->vocab_size, shape->max_position_embeddings);
+  EngineInfo info =
+      LimitsOf(config, shape->vocab_size, shape->max_position_embeddings, DeviceKind::kCpu);
   info.architecture = shape->architecture;
   info.dtype = "float32";
   info.device = "null: computes nothing";

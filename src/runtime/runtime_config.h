@@ -12,7 +12,7 @@ enum class LoadFormat : std::uint8_t { kSafetensors, kDummy };
 
 struct RuntimeConfig {
   std::filesystem::path model_folder;
-  std::string device = "cpu";    // a name of the table of back ends
+  std::string device = "auto";   // a name of the table of back ends; auto: the best one
   std::string instruction_set;   // of the CPU; empty: the best it has
   std::int32_t num_threads = 0;  // 0: all cores
   std::string dtype = "auto";    // auto: as the checkpoint stores it

@@ -124,7 +124,7 @@ struct LinearWeight {
   std::int64_t out_features = 0;  // rows of W
   std::int64_t in_features = 0;   // columns of W
   Buffer packed;                  // the backend's own layout
-  Buffer bias;                    // float32 [out_features], or empty
+  Buffer bias;                    // [out_features] in the backend's dtype for it, or empty
 };
 
 }  // namespace quire

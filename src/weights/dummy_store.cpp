@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <mutex>
+#include <thread>
 #include <unordered_map>
 
 #include "weights/weight_source.h"
@@ -70,6 +72,32 @@ void Fill(Element* out, const Tensor& shape, const std::string& name, std::uint6
   }  // else a bias: memory is zero already
 }
 
+// Large matrices are windows into one pool of random numbers for each deviation, so that a model of
+// many gigabytes is there in a second; windows of different names begin at different places.
+constexpr std::int64_t kPooledElements = std::int64_t{1} << 24;
+constexpr std::int64_t kPoolSlack = std::int64_t{1} << 22;
+constexpr std::int64_t kPieceElements = std::int64_t{1} << 20;
+
+using Words = std::vector<std::uint64_t>;
+
+// Piece by piece on all cores; a piece's numbers depend on its index alone.
+template <class Element>
+void FillPool(Element* out, std::int64_t count, double deviation, std::uint64_t seed, DType dtype) {
+  const std::int64_t pieces = (count + kPieceElements - 1) / kPieceElements;
+  std::atomic<std::int64_t> next{0};
+  const auto work = [&] {
+    for (std::int64_t i = next++; i < pieces; i = next++) {
+      std::uint64_t state = seed + static_cast<std::uint64_t>(i);
+      FillNormal(out + i * kPieceElements, std::min(kPieceElements, count - i * kPieceElements),
+                 deviation, SplitMix(state), dtype);
+    }
+  };
+  std::vector<std::thread> threads;
+  for (unsigned i = 1; i < std::thread::hardware_concurrency(); ++i) threads.emplace_back(work);
+  work();
+  for (std::thread& thread : threads) thread.join();
+}
+
 // Owns the random tensors that were asked for.
 class DummyStore final : public TensorStore {
  public:
@@ -79,29 +107,65 @@ class DummyStore final : public TensorStore {
 
   Tensor Get(const std::string& name, std::initializer_list<std::int64_t> shape) const override {
     const std::lock_guard lock(mutex_);
-    std::vector<std::uint64_t>& data = tensors_[name];
-    const std::size_t bytes = Tensor(nullptr, dtype_, shape).num_bytes();
-    const std::size_t words = bytes / sizeof(std::uint64_t) + 1;
+    const Tensor view(nullptr, dtype_, shape);
+    if (view.rank() >= 2 && view.num_elements() >= kPooledElements) return Window(name, shape);
+    Words& data = tensors_[name];
+    const std::size_t words = view.num_bytes() / sizeof(std::uint64_t) + 1;
     const bool made = data.size() == words;
     data.resize(words);
-    const Tensor view(data.data(), dtype_, shape);
-    if (made) return view;
+    const Tensor tensor(data.data(), dtype_, shape);
+    if (made) return tensor;
     if (dtype_ == DType::kF32) {
-      Fill(view.data<float>(), view, name, seed_, dtype_);
+      Fill(tensor.data<float>(), tensor, name, seed_, dtype_);
     } else {
-      Fill(view.data<std::uint16_t>(), view, name, seed_, dtype_);
+      Fill(tensor.data<std::uint16_t>(), tensor, name, seed_, dtype_);
     }
-    return view;
+    return tensor;
   }
 
   std::size_t num_bytes() const override { return 0; }  // unknown before modules ask
   std::vector<std::string> Unused() const override { return {}; }
 
  private:
+  struct Pool {
+    std::int64_t columns = 0;  // decides the deviation
+    std::int64_t count = 0;
+    std::unique_ptr<std::uint64_t[]> data;  // not zeroed: every byte is written
+  };
+
+  Tensor Window(const std::string& name, std::initializer_list<std::int64_t> shape) const {
+    const Tensor view(nullptr, dtype_, shape);
+    const std::int64_t columns = view.dim(view.rank() - 1);
+    const std::int64_t count = view.num_elements() + kPoolSlack;
+    auto pool = std::find_if(pools_.begin(), pools_.end(), [&](const Pool& p) {
+      return p.columns == columns && p.count >= count;
+    });
+    if (pool == pools_.end()) pool = pools_.insert(pools_.end(), MakePool(columns, count));
+    const auto places = static_cast<std::uint64_t>(kPoolSlack / 64);
+    const auto offset = static_cast<std::size_t>(HashName(seed_, name) % places * 64);
+    return Tensor(reinterpret_cast<char*>(pool->data.get()) + offset * SizeOf(dtype_), dtype_,
+                  shape);
+  }
+
+  Pool MakePool(std::int64_t columns, std::int64_t count) const {
+    Pool pool{columns, count, nullptr};
+    const std::size_t bytes = static_cast<std::size_t>(count) * SizeOf(dtype_);
+    pool.data = std::make_unique_for_overwrite<std::uint64_t[]>(bytes / sizeof(std::uint64_t) + 1);
+    const double deviation = 1.0 / std::sqrt(static_cast<double>(columns));
+    void* data = pool.data.get();
+    if (dtype_ == DType::kF32) {
+      FillPool(static_cast<float*>(data), count, deviation, seed_, dtype_);
+    } else {
+      FillPool(static_cast<std::uint16_t*>(data), count, deviation, seed_, dtype_);
+    }
+    return pool;
+  }
+
   std::uint64_t seed_;
   DType dtype_;
   mutable std::mutex mutex_;
-  mutable std::unordered_map<std::string, std::vector<std::uint64_t>> tensors_;
+  mutable std::unordered_map<std::string, Words> tensors_;
+  mutable std::vector<Pool> pools_;
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "backend/cpu/cpu_info.h"
 #include "backend/cpu/gemm.h"
 #include "backend/cpu/sampling.h"
+#include "backend/weight_slices.h"
 
 namespace quire {
 namespace {
@@ -55,8 +56,10 @@ class CpuBackend final : public Backend {
   void WaitFor(std::uint64_t) override {}
   bool asynchronous() const override { return false; }
 
-  LinearWeight PackLinear(const Tensor& weight, const Tensor& bias, DType dtype) override {
-    return gemm_.Pack(weight, bias, dtype);
+  using Backend::PackLinear;
+  LinearWeight PackLinear(std::span<const WeightSlice> slices, DType dtype) override {
+    if (slices.size() == 1) return gemm_.Pack(slices[0].weight, slices[0].bias, dtype);
+    return gemm_.Pack(GatherWeights(slices).view, GatherBiases(slices).view, dtype);
   }
   Tensor PlaceTable(const Tensor& host, Buffer& owner) override;
 
