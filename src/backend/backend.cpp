@@ -6,6 +6,8 @@ Status Backend::PrepareSteps(const StepLimits&, std::span<const KvLayer>) { retu
 
 void Backend::BeginStep(const AttentionBatch&, std::span<const KvLayer>) {}
 
+float Backend::MicrosecondsBetween(std::uint64_t, std::uint64_t) { return 0; }
+
 void Backend::Replay(std::uint64_t, const std::function<void()>& launch) { launch(); }
 
 int Backend::ReplayBucket(int) const { return 0; }

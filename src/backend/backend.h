@@ -247,6 +247,8 @@ class Backend {
   // A point behind all that was launched so far, and the wait for it. At most a few are open.
   virtual std::uint64_t Mark() = 0;
   virtual void WaitFor(std::uint64_t mark) = 0;
+  // Microseconds on the device between two marks that have passed; 0 where it cannot tell.
+  virtual float MicrosecondsBetween(std::uint64_t from, std::uint64_t to);
   // Whether launches return before they are done, so that steps overlap with the host.
   virtual bool asynchronous() const = 0;
 

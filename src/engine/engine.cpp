@@ -85,7 +85,11 @@ class Engine::Impl {
   const Clock clock_;
   KvCacheManager cache_;
   Scheduler scheduler_;
-  std::deque<std::shared_ptr<const StepPlan>> in_flight_;
+  struct InFlight {
+    std::shared_ptr<const StepPlan> plan;
+    Duration launch_time;  // planning included
+  };
+  std::deque<InFlight> in_flight_;
   std::vector<std::variant<Request, RequestId>> taken_;
 
   std::mutex mutex_;  // of the inbox
@@ -165,17 +169,22 @@ void Engine::Impl::Admit(Request request, EngineReport& report) {
 
 void Engine::Impl::Report(EngineReport report) {
   const std::int32_t step_tokens = report.stats.step_tokens;
+  const StepTimes times = report.stats.step_times;
   report.stats = scheduler_.Stats();
   report.stats.step_tokens = step_tokens;
+  report.stats.step_times = times;
   on_report_(std::move(report));
 }
 
 void Engine::Impl::FinishOldest(EngineReport& report) {
-  const std::shared_ptr<const StepPlan> plan = std::move(in_flight_.front());
+  const auto [plan, launch_time] = std::move(in_flight_.front());
   in_flight_.pop_front();
   const StepOutput output = executor_->Finish();
+  const TimePoint begin = Now();
   report.outputs = scheduler_.Finish(*plan, output);
   report.stats.step_tokens = plan->num_tokens();
+  report.stats.step_times = output.times;
+  report.stats.step_times.host = static_cast<float>(1e6 * Seconds(launch_time + (Now() - begin)));
   Report(std::move(report));
   report = {};
 }
@@ -183,11 +192,12 @@ void Engine::Impl::FinishOldest(EngineReport& report) {
 void Engine::Impl::Loop() {
   EngineReport report;
   while (Drain(/*wait=*/in_flight_.empty() && !scheduler_.HasWork(), report)) {
+    const TimePoint begin = Now();
     auto plan = std::make_shared<const StepPlan>(scheduler_.Schedule());
     const bool idle = plan->empty();
     if (!idle) {
       executor_->Submit(plan);
-      in_flight_.push_back(std::move(plan));
+      in_flight_.push_back({std::move(plan), Now() - begin});
     }
     const bool full = static_cast<int>(in_flight_.size()) >= executor_->max_steps_in_flight();
     // Wait for the oldest step only when the pipeline is full or there was nothing to add to it.

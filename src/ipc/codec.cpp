@@ -291,6 +291,9 @@ void StatsFields(A& a, V& v) {
   a.Scalar(v.prefix_cache_hits);
   a.Scalar(v.prompt_tokens_computed);
   a.Scalar(v.step_tokens);
+  a.Scalar(v.step_times.device);
+  a.Scalar(v.step_times.gap);
+  a.Scalar(v.step_times.host);
 }
 
 template <class A, class V>

@@ -186,6 +186,7 @@ TEST(CodecTest, EveryFieldOfAReportArrives) {
     EXPECT_EQ(got.stats.num_used_blocks, sent.stats.num_used_blocks);
     EXPECT_EQ(got.stats.prefix_cache_hits, sent.stats.prefix_cache_hits);
     EXPECT_EQ(got.stats.step_tokens, sent.stats.step_tokens);
+    EXPECT_EQ(got.stats.step_times.host, sent.stats.step_times.host);
     ASSERT_EQ(got.outputs.size(), sent.outputs.size());
     for (std::size_t o = 0; o < got.outputs.size(); ++o) {
       const RequestOutput& a = sent.outputs[o];

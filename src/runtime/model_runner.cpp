@@ -227,10 +227,15 @@ void ModelRunner::Launch(const StepPlan& plan) {
   step.output = {};
   step.output.step = plan.step;
   step.output.items.resize(plan.items.size());
+  step.begin = backend_.Mark();
   StartSlots(plan);
   CopyBlocks(plan);
   ListSampled(plan, step);
-  if (plan.items.empty()) return;
+  if (!plan.items.empty()) Forward(plan, step);
+  step.end = backend_.Mark();
+}
+
+void ModelRunner::Forward(const StepPlan& plan, Step& step) {
   const int bucket = BucketOf(plan);
   Inputs inputs = Upload(plan, bucket == 0 ? 0 : bucket - static_cast<int>(plan.items.size()));
   inputs.batch.replayed = bucket != 0;
@@ -257,8 +262,12 @@ void ModelRunner::Launch(const StepPlan& plan) {
 StepOutput ModelRunner::Collect() {
   QUIRE_CHECK(num_collected_ < num_launched_);
   Step& step = steps_[num_collected_++ % kMaxStepsInFlight];
+  backend_.WaitFor(step.end);
+  step.output.times.device = backend_.MicrosecondsBetween(step.begin, step.end);
+  if (any_collected_) step.output.times.gap = backend_.MicrosecondsBetween(last_end_, step.begin);
+  last_end_ = step.end;
+  any_collected_ = true;
   if (step.sampled_items.empty()) return std::move(step.output);
-  backend_.WaitFor(step.sampled.mark());
   const SampledRows& sampled = step.sampled.rows();
   for (std::size_t row = 0; row < step.sampled_items.size(); ++row) {
     ItemOutput& result = step.output.items[static_cast<std::size_t>(step.sampled_items[row])];

@@ -43,6 +43,7 @@ class ModelRunner {
   // What is kept of a launched step until it is collected.
   struct Step {
     StepOutput output;
+    std::uint64_t begin = 0, end = 0;  // marks
     SampledSet sampled;
     std::vector<std::int32_t> sampled_items;  // which item each sampled row belongs to
     std::vector<std::int32_t> num_top;        // log-probabilities that the row asks for, −1: none
@@ -58,6 +59,7 @@ class ModelRunner {
 
   void StartSlots(const StepPlan& plan);
   void CopyBlocks(const StepPlan& plan);
+  void Forward(const StepPlan& plan, Step& step);
   void ListSampled(const StepPlan& plan, Step& step);
   // How many sequences a replayed step of this plan has, padding included; 0: run it as it is.
   int BucketOf(const StepPlan& plan) const;
@@ -83,6 +85,8 @@ class ModelRunner {
   std::vector<SlotText> slot_texts_;
   std::array<Step, kMaxStepsInFlight> steps_;
   std::size_t num_launched_ = 0, num_collected_ = 0;
+  std::uint64_t last_end_ = 0;  // mark behind the step that was collected last
+  bool any_collected_ = false;
   SampledSet scored_;
   std::vector<Tensor> replayed_logits_;  // by number of sequences
   // Kept to keep their memory.

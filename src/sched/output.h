@@ -43,6 +43,13 @@ struct RequestOutput {
   double decode_seconds = 0;   // from the first token to the last
 };
 
+// Where the time of a step went, microseconds. The device's are 0 where it cannot tell.
+struct StepTimes {
+  float device = 0;  // from the step's first work on the device to its last
+  float gap = 0;     // that the device had nothing to do since the step before, at most since then
+  float host = 0;    // planning, launching and taking in the step, on the engine's thread
+};
+
 // A snapshot of the engine after a step or a change. Counters only grow while the engine lives.
 struct EngineStats {
   std::int32_t num_running = 0;
@@ -56,6 +63,7 @@ struct EngineStats {
   std::uint64_t prefix_cache_hits = 0;     // tokens
   std::uint64_t prompt_tokens_computed = 0;
   std::int32_t step_tokens = 0;  // tokens of the step that this report is about; 0: of none
+  StepTimes step_times;          // of that step
 };
 
 // One message of the engine: what a step gave, and how it stands now.

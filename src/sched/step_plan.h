@@ -70,6 +70,7 @@ struct ItemOutput {
 struct StepOutput {
   std::uint64_t step = 0;
   std::vector<ItemOutput> items;
+  StepTimes times;  // of the device
 };
 
 }  // namespace quire

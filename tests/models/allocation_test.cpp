@@ -11,7 +11,7 @@ namespace quire::testing_models {
 namespace {
 
 std::size_t AllocationsOfAStep(const std::string& name) {
-  const std::string folder = std::string(QUIRE_MODEL_FIXTURES) + "/" + name;
+  const std::string folder = FixtureFolder(name);
   SoloCommunicator solo;
   RankUnderTest rank(ReadConfig(folder), OpenWeights(folder), solo, {});
   const std::vector<TokenId> prompt = {5, 6, 7, 8, 9, 10, 11};

@@ -27,9 +27,7 @@ const char* const kFixtures[] = {"llama_config_v5",
                                  "qwen2_tied",
                                  "qwen3"};
 
-std::string FolderOf(const std::string& name) {
-  return std::string(QUIRE_MODEL_FIXTURES) + "/" + name;
-}
+std::string FolderOf(const std::string& name) { return FixtureFolder(name); }
 
 using Row = std::span<const float>;
 

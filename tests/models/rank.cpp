@@ -1,12 +1,16 @@
 #include "rank.h"
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
-#include "backend/cpu/cpu_backend.h"
 #include "weights/model_folder.h"
 
 namespace quire::testing_models {
 namespace {
+
+void Need(Status status) {
+  if (!status.ok()) throw LoadError(status.error().message);
+}
 
 template <class T>
 T Need(Result<T> result) {
@@ -20,10 +24,9 @@ std::string FixtureName(const testing::TestParamInfo<const char*>& fixture) {
   return fixture.param;
 }
 
-std::unique_ptr<Backend> MakeTestBackend(int num_threads) {
-  CpuBackendOptions options;
-  options.num_threads = num_threads;
-  return Need(MakeCpuBackend(options));
+std::string FixtureFolder(const std::string& name) {
+  const char* moved = std::getenv("QUIRE_MODEL_FIXTURES");  // where the build folder is not at hand
+  return std::string(moved != nullptr ? moved : QUIRE_MODEL_FIXTURES) + "/" + name;
 }
 
 Json ReadConfig(const std::string& folder) {
@@ -53,6 +56,7 @@ RankUnderTest::RankUnderTest(const Json& config, const WeightSource& weights, Co
                                                     backend_->KvBlockBytes(spec, kBlockSize))));
     cache_.push_back({spec, kBlockSize, num_blocks, cache_memory_.back().data()});
   }
+  Need(backend_->PrepareSteps({1, options.max_positions}, cache_));
   const std::size_t inputs = static_cast<std::size_t>(options.max_positions) * 64;
   arena_ = Arena(Need(backend_->Allocate(
       inputs + model_->ArenaBytes(options.max_positions, options.max_positions))));
@@ -78,9 +82,15 @@ AttentionBatch RankUnderTest::BatchOf(int first, int count) {
   batch.num_tokens = count;
   batch.max_query_len = count;
   batch.max_context_len = first + count;
-  batch.query_start = Upload({0, count});
-  batch.context_len = Upload({first + count});
-  batch.block_start = Upload({0, last_block + 1});
+  query_start_ = {0, count};
+  context_len_ = {first + count};
+  block_start_ = {0, last_block + 1};
+  batch.query_start = Upload(query_start_);
+  batch.context_len = Upload(context_len_);
+  batch.block_start = Upload(block_start_);
+  batch.host_query_start = query_start_;
+  batch.host_context_len = context_len_;
+  batch.host_block_start = block_start_;
   batch.blocks = Upload(table);
   batch.positions = Upload(positions);
   batch.kv_slots = Upload(slots);
@@ -93,6 +103,7 @@ std::vector<float> RankUnderTest::Run(std::span<const TokenId> ids, int first) {
   ForwardContext fwd{*backend_, tp_,   arena_, backend_->ActivationDType(options_.dtype),
                      batch,     cache_};
   const Tensor tokens = Upload(std::vector<std::int32_t>(ids.begin(), ids.end()));
+  backend_->BeginStep(batch, cache_);
   const Hidden hidden = model_->Forward(fwd, {model_->EmbedTokens(fwd, tokens), {}});
   const Tensor logits = model_->Logits(fwd, hidden.x);
   std::vector<float> values(static_cast<std::size_t>(logits.num_elements()));

@@ -28,6 +28,9 @@ struct RankOptions {
 // For INSTANTIATE_TEST_SUITE_P over names of fixtures.
 std::string FixtureName(const testing::TestParamInfo<const char*>& fixture);
 
+// The folder of a fixture of tests/data/models.
+std::string FixtureFolder(const std::string& name);
+// Of the device that the program tests: test_backend_*.cpp.
 std::unique_ptr<Backend> MakeTestBackend(int num_threads);
 // Throws what is in the way of loading the folder, as LoadError.
 Json ReadConfig(const std::string& folder);
@@ -57,6 +60,7 @@ class RankUnderTest {
   std::vector<Buffer> cache_memory_;
   std::vector<KvLayer> cache_;
   Arena arena_;
+  std::vector<std::int32_t> query_start_, context_len_, block_start_;
   std::size_t loaded_bytes_ = 0;
 };
 

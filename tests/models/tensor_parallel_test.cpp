@@ -66,7 +66,7 @@ void ExpectSplitEqualsWhole(int num_ranks, const Json& config, const WeightSourc
 class TensorParallelTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(TensorParallelTest, TwoRanksEqualOne) {
-  const std::string folder = std::string(QUIRE_MODEL_FIXTURES) + "/" + GetParam();
+  const std::string folder = FixtureFolder(GetParam());
   ExpectSplitEqualsWhole(2, ReadConfig(folder), OpenWeights(folder));
 }
 

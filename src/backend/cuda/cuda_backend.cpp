@@ -24,7 +24,7 @@ namespace {
 
 using cuda::Check;
 
-constexpr std::size_t kNumMarks = 16;
+constexpr std::size_t kNumMarks = 64;
 constexpr int kMaxReplayed = 512;  // sequences; longer steps are not held up by launches
 
 Error OutOfMemory(std::size_t bytes) {
@@ -139,6 +139,7 @@ class CudaBackend final : public Backend {
   int ReplayBucket(int num_sequences) const override;
   std::uint64_t Mark() override;
   void WaitFor(std::uint64_t mark) override;
+  float MicrosecondsBetween(std::uint64_t from, std::uint64_t to) override;
   bool asynchronous() const override { return true; }
 
  private:
@@ -162,8 +163,7 @@ class CudaBackend final : public Backend {
 Status CudaBackend::Open() {
   Check(cudaSetDevice(facts_.ordinal), "cudaSetDevice");
   Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
-  for (cudaEvent_t& mark : marks_)
-    Check(cudaEventCreateWithFlags(&mark, cudaEventDisableTiming), "cudaEventCreate");
+  for (cudaEvent_t& mark : marks_) Check(cudaEventCreate(&mark), "cudaEventCreate");
   auto staging = cuda::StagingRing::Make();
   if (!staging) return staging.error();
   staging_ = std::move(staging).value();
@@ -453,6 +453,14 @@ std::uint64_t CudaBackend::Mark() {
 void CudaBackend::WaitFor(std::uint64_t mark) {
   // An older mark's event stands for a later point by now: waiting for that is right, too.
   Check(cudaEventSynchronize(marks_[mark % kNumMarks]), "the device's work");
+}
+
+float CudaBackend::MicrosecondsBetween(std::uint64_t from, std::uint64_t to) {
+  if (next_mark_ - from > kNumMarks) return 0;  // its event was needed again
+  float ms = 0;
+  Check(cudaEventElapsedTime(&ms, marks_[from % kNumMarks], marks_[to % kNumMarks]),
+        "cudaEventElapsedTime");
+  return 1000 * ms;
 }
 
 }  // namespace

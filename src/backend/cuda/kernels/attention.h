@@ -13,9 +13,9 @@
 
 namespace quire::cuda {
 
-// Some packed rows of one sequence over some of its keys, for every kv head alike. Where a row's
-// keys are spread over several pieces, each leaves its sums in a slot of `partial`, and the block
-// of threads that ends last adds the slots up in their order.
+// Some packed rows of one sequence over some of its keys. Where a row's keys are spread over several
+// pieces, each leaves its sums in a slot of `partial`, and the block of threads that ends last adds
+// the slots up in their order. Worker w computes pieces[w] and those that follow it by `next`.
 struct alignas(16) AttentionPiece {
   std::int32_t first_block = 0;  // of the sequence in `blocks`
   std::int32_t first_token = 0;  // row of q and out of the sequence's first token of this step
@@ -27,8 +27,8 @@ struct alignas(16) AttentionPiece {
   std::int32_t first_slot = 0;  // of the row's slots
   std::int32_t slot = 0;        // this piece's, counted from first_slot
   std::int32_t num_slots = 1;   // 1: the rows' keys are all here, and no slot is used
-  std::int32_t next = -1;       // decode: the piece that the same worker computes next
-  std::int32_t unused = 0;
+  std::int32_t next = -1;       // the piece that the same worker computes then
+  std::int32_t kv_head = 0;     // prefill; in decode a piece stands for all kv heads
 };
 static_assert(sizeof(AttentionPiece) == 48);
 
@@ -38,6 +38,7 @@ struct AttentionArgs {
   int num_heads = 0;
   int num_kv_heads = 0;
   int block_size = 0;
+  int block_shift = 0;  // log2(block_size)
   int window = 0;  // 0: none; else a token sees itself and window − 1 tokens before it
   float scale = 0;
   const void* q = nullptr;  // [tokens, num_heads, head_dim]
@@ -50,8 +51,7 @@ struct AttentionArgs {
 
   // Where the host has divided the work.
   const AttentionPiece* pieces = nullptr;
-  const std::int32_t* num_pieces = nullptr;  // prefill only
-  int num_workers = 0;                       // blocks of threads per kv head (decode), or in all
+  int num_workers = 0;  // blocks of threads: in decode per kv head
   float* partial = nullptr;
   std::int32_t* counters = nullptr;  // zero before and after a launch; indexed like slots
 

@@ -61,7 +61,7 @@ class Loader {
         ring_(ring),
         lane_(threadIdx.x % 32),
         warp_(threadIdx.x / 32),
-        shift_(__ffs(args.block_size) - 1),
+        shift_(args.block_shift),
         block_stride_(std::int64_t{2} * args.num_kv_heads * args.block_size * kDim),
         value_offset_(std::int64_t{args.num_kv_heads} * args.block_size * kDim),
         cache_(static_cast<const std::uint16_t*>(args.cache) +
@@ -140,7 +140,7 @@ class Loader {
 
   const AttentionArgs& args_;
   const std::uint32_t ring_;
-  const int lane_, warp_, shift_;  // shift: log2(block_size)
+  const int lane_, warp_, shift_;
   const std::int64_t block_stride_, value_offset_;
   const std::uint16_t* const cache_;  // the kv head's keys in block 0
   AttentionPiece piece_;

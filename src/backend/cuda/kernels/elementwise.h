@@ -12,10 +12,9 @@ namespace quire::cuda {
 
 // out [tokens, width] = table [table_rows, width] at ids − first_row, zero outside of the table.
 // table and out: float32, bfloat16 or float16 each.
-void Embed(DType table_dtype, const void* table, std::int64_t table_stride,
-           std::int64_t table_rows, const std::int32_t* ids, std::int64_t first_row,
-           std::int64_t tokens, std::int64_t width, DType out_dtype, void* out,
-           std::int64_t out_stride, cudaStream_t stream);
+void Embed(DType table_dtype, const void* table, std::int64_t table_stride, std::int64_t table_rows,
+           const std::int32_t* ids, std::int64_t first_row, std::int64_t tokens, std::int64_t width,
+           DType out_dtype, void* out, std::int64_t out_stride, cudaStream_t stream);
 
 // ids[i] = last_token[slots[i]] where slots[i] ≥ 0.
 void TakeLastTokens(const std::int32_t* last_token, const std::int32_t* slots, std::int64_t tokens,

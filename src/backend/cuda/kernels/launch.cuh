@@ -2,9 +2,10 @@
 // reductions in a fixed order.
 //
 // A kernel launched by Launch() may begin while its predecessor on the stream still runs. So every
-// kernel calls WaitForPrevious() in every thread before it reads what a kernel wrote, or writes what
-// a kernel reads; ahead of it only weights and tables may be read. LetNextStart() lets the successor
-// begin once all blocks called it or ended; its WaitForPrevious() still waits for our very end.
+// kernel calls WaitForPrevious() in every thread before it reads what a kernel wrote, or writes
+// what a kernel reads; ahead of it only weights and tables may be read. LetNextStart() lets the
+// successor begin once all blocks called it or ended; its WaitForPrevious() still waits for our
+// very end.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -13,6 +14,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "backend/cuda/kernels/launch.h"
 #include "tensor/dtype.h"
@@ -89,7 +91,7 @@ template <class T>
 __device__ __forceinline__ T FromFloat(float x) {
   if constexpr (sizeof(T) == 4) {
     return x;
-  } else if constexpr (static_cast<T*>(nullptr) == static_cast<BF16*>(nullptr)) {
+  } else if constexpr (std::is_same_v<T, BF16>) {
     return __float2bfloat16_rn(x);
   } else {
     return __float2half_rn(x);
@@ -133,18 +135,16 @@ __device__ __forceinline__ float WarpSum(float x) {
   return x;
 }
 
-// The sum over a block of kWarps warps, in every thread. shared: [kWarps]; it may be used again
-// after the next __syncthreads().
-template <int kWarps>
+// The sum over a block, in every thread; blockDim.x is a multiple of 32. shared: [warps of the
+// block], free for another use after the next __syncthreads().
 __device__ __forceinline__ float BlockSum(float x, float* shared) {
   x = WarpSum(x);
-  if constexpr (kWarps == 1) return x;
+  const int warps = static_cast<int>(blockDim.x) / 32;
+  if (warps == 1) return x;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   if (lane == 0) shared[threadIdx.x / 32] = x;
   __syncthreads();
-  x = lane < kWarps ? shared[lane] : 0.0F;
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xFFFFFFFFU, x, offset);
-  return x;
+  return WarpSum(lane < warps ? shared[lane] : 0.0F);
 }
 
 }  // namespace quire::cuda

@@ -10,8 +10,8 @@
 
 namespace quire::cuda {
 
-// out = x / sqrt(mean(x²) + eps) · weight over the last dimension of [rows, parts, width]: part p of
-// row r begins at r · stride + p · width. out may be x. weight: float32 [width]. Any width.
+// out = x / sqrt(mean(x²) + eps) · weight over the last dimension of [rows, parts, width]: part p
+// of row r begins at r · stride + p · width. out may be x. weight: float32 [width]. Any width.
 void RmsNorm(DType dtype, const void* x, std::int64_t x_stride, const float* weight, float eps,
              void* out, std::int64_t out_stride, std::int64_t rows, std::int64_t parts,
              std::int64_t width, cudaStream_t stream);

@@ -2,8 +2,9 @@
 // top_p leave; log-probabilities, ranks and the best of the raw logits. Semantics: backend.h.
 //
 // Nothing is sorted but a few thousand tokens at the edge of what is kept. A draw adds to each
-// token's logit / temperature a Gumbel number that is a hash of (seed, output_index, token) and takes
-// the greatest: it depends on nothing else. Logits are read only, changes are made as they are read.
+// token's logit / temperature a Gumbel number that is a hash of (seed, output_index, token) and
+// takes the greatest: it depends on nothing else. Logits are read only, changes are made as they
+// are read.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -16,8 +17,8 @@
 
 namespace quire::cuda {
 
-// What the rows of a call need between them: decides which kernels are launched. A replayed graph is
-// captured for the needs that it is replayed with.
+// What the rows of a call need between them: decides which kernels are launched. A replayed graph
+// is captured for the needs that it is replayed with.
 struct SamplingNeeds {
   bool random = false;      // a row that is not greedy
   bool truncation = false;  // … with min_p, top_k or top_p
@@ -66,8 +67,8 @@ void Sample(const SamplingArgs& args, const SamplingNeeds& needs, void* scratch,
 void ScoreTokens(const SamplingArgs& args, std::int32_t num_top, void* scratch,
                  cudaStream_t stream);
 
-// counts [vocab] := 0, kInPrompt for tokens of the prompt, plus the times each is in `output`; tokens
-// outside of the vocabulary are skipped.
+// counts [vocab] := 0, kInPrompt for tokens of the prompt, plus the times each is in `output`;
+// tokens outside of the vocabulary are skipped.
 void ResetSlot(std::int32_t* counts, std::int64_t vocab, const TokenId* prompt,
                std::int64_t prompt_size, const TokenId* output, std::int64_t output_size,
                cudaStream_t stream);

@@ -1,0 +1,119 @@
+#include "backend/cuda/attention_plan.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace quire::cuda {
+std::int64_t AttentionPlanner::MaxPieces(const AttentionDivision& division, int group,
+                                         int max_sequences, int max_tokens) {
+  const std::int64_t tiles = std::int64_t{max_tokens} * group / division.rows + max_sequences;
+  return tiles * division.kv_heads + 3 * std::int64_t{division.workers};
+}
+
+void AttentionPlanner::ListItems(const AttentionDivision& division, const AttentionStep& step,
+                                 std::span<const std::int32_t> sequences) {
+  items_.clear();
+  remaining_ = 0;
+  for (const std::int32_t s : sequences) {
+    const auto i = static_cast<std::size_t>(s);
+    const int count = step.query_start[i + 1] - step.query_start[i];
+    const int num_rows = count * step.group;
+    Item item;
+    item.piece.first_block = step.block_start[i];
+    item.piece.first_token = step.query_start[i];
+    item.piece.position = step.context_len[i] - count;
+    for (int row = 0; row < num_rows; row += division.rows) {
+      AttentionPiece& piece = item.piece;
+      piece.first_row = row;
+      piece.num_rows = std::min(division.rows, num_rows - row);
+      piece.end = piece.position + (row + piece.num_rows - 1) / step.group + 1;
+      const int first = piece.position + row / step.group + 1 - step.window;
+      piece.begin =
+          step.window > 0 ? std::max(0, first) / division.tile_keys * division.tile_keys : 0;
+      piece.begin = std::min(piece.begin, piece.end);  // padding: no keys
+      item.tiles = (piece.end - piece.begin + division.tile_keys - 1) / division.tile_keys;
+      remaining_ += std::int64_t{item.tiles + division.overhead} * division.kv_heads;
+      items_.push_back(item);
+    }
+  }
+}
+
+void AttentionPlanner::NextWorker() {
+  remaining_ = std::max<std::int64_t>(0, remaining_ - load_);
+  ++worker_;
+  last_ = -1;
+  load_ = 0;
+  const int left = std::max(1, division_.workers - worker_);
+  quota_ = static_cast<int>(std::max<std::int64_t>((remaining_ + left - 1) / left,
+                                                   division_.min_tiles + division_.overhead));
+}
+
+void AttentionPlanner::Give(const AttentionPiece& piece, int tiles) {
+  auto index = static_cast<int>(pieces_.size());
+  if (last_ < 0) {
+    index = worker_;
+    pieces_[static_cast<std::size_t>(index)] = piece;
+  } else {
+    pieces_[static_cast<std::size_t>(last_)].next = index;
+    pieces_.push_back(piece);
+  }
+  last_ = index;
+  load_ += tiles + division_.overhead;
+  item_pieces_.push_back(index);
+}
+
+// Whether this worker computes all of these tiles: where they fit, or where that is about as even
+// as to split them.
+bool AttentionPlanner::FitsWhole(int tiles) const {
+  const int excess = tiles - Room();
+  if (excess <= 0 || worker_ + 1 >= division_.workers) return true;
+  return excess <= Room() && excess <= std::max(division_.min_tiles - 1, quota_ / division_.slack);
+}
+
+void AttentionPlanner::Divide(const Item& item, int kv_head) {
+  AttentionPiece piece = item.piece;
+  piece.kv_head = kv_head;
+  piece.first_slot = num_slots_;
+  int tiles = item.tiles;
+  item_pieces_.clear();
+  while (!FitsWhole(tiles)) {
+    const int take = std::min(Room(), tiles - division_.min_tiles);
+    if (division_.split && take >= division_.min_tiles) {
+      piece.end = piece.begin + take * division_.tile_keys;
+      Give(piece, take);
+      remaining_ += division_.overhead;
+      ++piece.slot;
+      tiles -= take;
+      piece.begin = piece.end;
+      piece.end = item.piece.end;
+    } else if (load_ == 0) {
+      break;  // more than a worker's part, but not to be split
+    }
+    NextWorker();
+  }
+  Give(piece, tiles);
+  const auto parts = static_cast<int>(item_pieces_.size());
+  if (parts == 1) return;
+  for (const int index : item_pieces_) pieces_[static_cast<std::size_t>(index)].num_slots = parts;
+  num_slots_ += parts;
+}
+
+std::span<const AttentionPiece> AttentionPlanner::Plan(const AttentionDivision& division,
+                                                       const AttentionStep& step,
+                                                       std::span<const std::int32_t> sequences) {
+  division_ = division;
+  pieces_.assign(static_cast<std::size_t>(division.workers), {});
+  ListItems(division, step, sequences);
+  num_slots_ = 0;
+  worker_ = -1;
+  load_ = 0;
+  NextWorker();
+  for (int head = 0; head < division.kv_heads; ++head) {
+    for (const Item& item : items_) Divide(item, head);
+  }
+  QUIRE_CHECK(num_slots_ <= MaxSlots(division));
+  return pieces_;
+}
+
+}  // namespace quire::cuda

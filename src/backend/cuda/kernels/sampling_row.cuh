@@ -1,0 +1,454 @@
+// What the kernels of sampling share: how a row is cut, read and changed, what is known of it from
+// kernel to kernel, and how a token is drawn.
+//
+// A row of logits is cut into segments of 4,096 tokens; a block of 256 threads holds one in
+// registers, 16 tokens a thread. Sums of floats are taken within a segment and then over segments in
+// order, all others are of integers: results do not depend on how segments are dealt to blocks.
+#pragma once
+
+#include "backend/cuda/kernels/launch.cuh"
+#include "backend/cuda/kernels/sampling.h"
+
+namespace quire::cuda::sampling {
+
+constexpr int kThreads = 256;
+constexpr int kWarps = kThreads / 32;
+constexpr int kHeld = 16;  // tokens that a thread holds
+constexpr int kSegment = kThreads * kHeld;
+constexpr int kBins = 1024;      // of a histogram over a row's logits, the greatest first
+constexpr int kListSize = 4096;  // tokens of the bins that a row's cut goes through
+constexpr float kInfinity = __builtin_inff();
+constexpr float kLog2E = 1.44269504088896341F;
+constexpr float kGreedyBelow = 1e-5F;  // temperatures that divide no better than 0
+constexpr std::int32_t kNoToken = 0x7FFFFFFF;
+
+// -- what is known of a row -----------------------------------------------------------------------
+
+// Which logits fall into which bin: those of y = max − logit in [bin · width, (bin + 1) · width), the
+// last without an end.
+struct Bins {
+  float max = 0;
+  float width = 0;
+  float per_logit = 0;  // 1 / width, or 0 where all are equal
+};
+
+// A row's cut: tokens of bins below `sure` are kept, those of [sure, list_end) and of k_bin go into
+// the list, the others are dropped.
+struct Cut {
+  std::int32_t sure = kBins;
+  std::int32_t list_end = kBins;
+  std::int32_t k_bin = -1;  // holds the last of the k best; −1: top_k drops none
+  std::int32_t k_need = 0;  // so many of it are among the k best
+  double mass = 0;          // of the bins below `sure`
+  double k_mass = 0;        // of those below k_bin
+  double total = 0;         // of all that top_p has to choose from, where k_bin < 0
+};
+
+struct alignas(16) RowState {
+  double log_sum = 0;      // ln Σ exp(raw logits)
+  float raw_max = 0;
+  std::int32_t token = -1; // −1: none yet, or none at all
+  Bins raw, bins;          // of the raw logits, and of the changed ones
+  Cut cut;
+  bool draw = false;       // a token is yet to be drawn
+  // Counters that the last block sets back to 0.
+  std::uint32_t arrived = 0;  // blocks that are done
+  std::uint32_t listed = 0;
+  std::uint32_t greater = 0;  // tokens with a greater raw logit than `token`
+};
+
+// The best token so far; the lowest id among equals.
+struct Best {
+  double score = -static_cast<double>(kInfinity);
+  std::int32_t token = kNoToken;
+  __device__ void Meet(double other_score, std::int32_t other) {
+    if (other_score > score || (other_score == score && other < token)) {
+      score = other_score;
+      token = other;
+    }
+  }
+};
+
+// What a block found in its segment of the row.
+struct alignas(16) Partial {
+  float raw_max, raw_min, raw_sum;  // Σ exp(logit − raw_max); the minimum is of finite ones
+  float max, min;                   // after changes
+  std::int32_t first;               // the lowest id that has max
+  Best best;
+};
+static_assert(sizeof(Partial) == 48);
+
+// Cut out of the caller's scratch; [rows] each.
+struct Scratch {
+  RowState* states;
+  Partial* partials;       // [rows, segments]
+  std::uint32_t* counts;   // [rows, kBins], zero between calls
+  unsigned long long* masses;  // likewise
+  unsigned long long* lists;   // [rows, kListSize] keys
+  std::int32_t segments;
+};
+
+// -- how a row is sampled -------------------------------------------------------------------------
+
+struct Plan {
+  std::int32_t slot = -1;
+  bool random = false;
+  bool changes = false;
+  bool penalties = false;
+  bool logprobs = false;
+  bool rank = false;  // asked for, and not 1 in any case
+  std::int32_t top = 0;
+  std::int32_t top_k = 0;  // 0: all
+  float top_p = 1.0F;      // 1: all
+  float min_p = 0.0F;
+  float scale = 1.0F;  // log2(e) / temperature
+  std::uint32_t key0 = 0, key1 = 0;
+  __device__ bool truncated() const { return top_k > 0 || top_p < 1.0F || min_p > 0.0F; }
+};
+
+__device__ __forceinline__ std::uint64_t Mix(std::uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
+  x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
+  return x ^ (x >> 31);
+}
+
+__device__ __forceinline__ Plan PlanOf(const SamplingArgs& args, int row) {
+  const SamplingRow& how = args.how[row];
+  Plan plan;
+  plan.slot = how.slot;
+  plan.random = how.temperature >= kGreedyBelow;
+  plan.penalties = args.token_counts != nullptr && how.has_penalties();
+  plan.changes = plan.penalties || how.bias_begin != how.bias_end ||
+                 how.allowed_begin != how.allowed_end || how.banned_begin != how.banned_end;
+  plan.logprobs = how.num_logprobs >= 0;
+  plan.rank = plan.logprobs && (plan.random || plan.changes);
+  plan.top = min(max(how.num_logprobs, 0), args.max_top);
+  if (plan.random) {
+    plan.top_k = how.top_k > 0 && how.top_k < args.vocab ? how.top_k : 0;
+    plan.top_p = how.top_p < 1.0F ? how.top_p : 1.0F;
+    plan.min_p = how.min_p > 0.0F ? how.min_p : 0.0F;
+    plan.scale = fmaxf(kLog2E / how.temperature, 1e-30F);
+    constexpr std::uint64_t kStep = 0x9E3779B97F4A7C15ULL;
+    const std::uint64_t start = Mix(how.seed + kStep);
+    const auto index = static_cast<std::uint32_t>(how.output_index);
+    const std::uint64_t key = Mix(start + kStep * (index + 1ULL));
+    plan.key0 = static_cast<std::uint32_t>(key);
+    plan.key1 = static_cast<std::uint32_t>(key >> 32);
+  }
+  return plan;
+}
+
+// -- floats and bins ------------------------------------------------------------------------------
+
+// The greater, or NaN where one is.
+__device__ __forceinline__ float MaxOrNan(float a, float b) {
+  float max;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(max) : "f"(a), "f"(b));
+  return max;
+}
+
+__device__ __forceinline__ float Exp2(float x) {
+  float out;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+
+__device__ __forceinline__ bool IsFinite(float x) { return fabsf(x) < kInfinity; }
+
+// Ascends with x; −0 is +0.
+__device__ __forceinline__ std::uint32_t Rising(float x) {
+  const std::uint32_t bits = __float_as_uint(x + 0.0F);
+  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+}
+__device__ __forceinline__ float FromRising(std::uint32_t rising) {
+  return __uint_as_float((rising & 0x80000000U) != 0 ? rising ^ 0x80000000U : ~rising);
+}
+
+// Keys order tokens: greater logits first, lower ids among equals.
+__device__ __forceinline__ unsigned long long KeyOf(float x, std::int32_t token) {
+  return static_cast<unsigned long long>(~Rising(x)) << 32 | static_cast<std::uint32_t>(token);
+}
+__device__ __forceinline__ float LogitOf(unsigned long long key) {
+  return FromRising(~static_cast<std::uint32_t>(key >> 32));
+}
+__device__ __forceinline__ std::int32_t TokenOf(unsigned long long key) {
+  return static_cast<std::int32_t>(key & 0xFFFFFFFFU);
+}
+
+__device__ __forceinline__ Bins BinsOf(float max, float min, float temperature_scale) {
+  // Beyond 64 / max(1, 1 / temperature) below the best, a token has no weight to speak of.
+  const float reach = fminf(max - min, 64.0F * fmaxf(1.0F, kLog2E / temperature_scale));
+  Bins bins;
+  bins.max = max;
+  if (reach > 0.0F) {
+    bins.width = reach / static_cast<float>(kBins);
+    bins.per_logit = 1.0F / bins.width;
+  }
+  return bins;
+}
+
+__device__ __forceinline__ int BinOf(const Bins& bins, float y) {
+  return static_cast<int>(fminf(y * bins.per_logit, static_cast<float>(kBins - 1)));
+}
+
+// Weights are exp((logit − max) / temperature). In a bin they are counted in whole parts of the
+// weight at the bin's upper edge, kParts of which make that weight.
+constexpr float kParts = 131072.0F;
+__device__ __forceinline__ std::uint32_t PartsOf(const Bins& bins, int bin, float y, float scale) {
+  const float share = Exp2((static_cast<float>(bin) * bins.width - y) * scale);
+  return static_cast<std::uint32_t>(fminf(share, 1.0F) * kParts + 0.5F);
+}
+__device__ __forceinline__ double PartOf(const Bins& bins, int bin, float scale) {
+  return static_cast<double>(Exp2(-static_cast<float>(bin) * bins.width * scale) / kParts);
+}
+
+// -- blocks ---------------------------------------------------------------------------------------
+
+__device__ __forceinline__ float WarpMax(float x) {
+  for (int offset = 16; offset > 0; offset /= 2) {
+    x = MaxOrNan(x, __shfl_xor_sync(0xFFFFFFFFU, x, offset));
+  }
+  return x;
+}
+
+__device__ __forceinline__ Best WarpBest(Best best) {
+  for (int offset = 16; offset > 0; offset /= 2) {
+    const double score = __shfl_xor_sync(0xFFFFFFFFU, best.score, offset);
+    const std::int32_t token = __shfl_xor_sync(0xFFFFFFFFU, best.token, offset);
+    best.Meet(score, token);
+  }
+  return best;
+}
+
+// The sum of a value of each thread, in every thread, in a fixed order. shared: [kWarps]; all its
+// threads call it.
+template <class T>
+__device__ T BlockTotal(T x, T* shared) {
+  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xFFFFFFFFU, x, offset);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = x;
+  __syncthreads();
+  T total = shared[0];
+  for (int i = 1; i < kWarps; ++i) total += shared[i];
+  return total;
+}
+
+// The sum of the values of the threads before this one. shared: [kWarps].
+template <class T>
+__device__ T BlockBefore(T x, T* shared) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  T upto = x;
+  for (int offset = 1; offset < 32; offset *= 2) {
+    const T more = __shfl_up_sync(0xFFFFFFFFU, upto, offset);
+    if (lane >= offset) upto += more;
+  }
+  T before = __shfl_up_sync(0xFFFFFFFFU, upto, 1);
+  if (lane == 0) before = T{};
+  __syncthreads();
+  if (lane == 31) shared[threadIdx.x / 32] = upto;
+  __syncthreads();
+  T warps = T{};
+  for (int i = 0; i < static_cast<int>(threadIdx.x) / 32; ++i) warps += shared[i];
+  return warps + before;
+}
+
+// The best of a block, in thread 0.
+__device__ __forceinline__ Best BlockBest(Best best, Best* shared) {
+  best = WarpBest(best);
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = best;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int i = 1; i < kWarps; ++i) best.Meet(shared[i].score, shared[i].token);
+  }
+  return best;
+}
+
+// Whether this is the last of `blocks` blocks to come here: what the others wrote before is to be
+// read past the first-level cache. Sets the counter back.
+__device__ __forceinline__ bool IsLastBlock(std::uint32_t* arrived, std::uint32_t blocks) {
+  __shared__ bool last;
+  __threadfence();
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    last = atomicAdd(arrived, 1U) == blocks - 1;
+    if (last) *arrived = 0;
+  }
+  __syncthreads();
+  if (last) __threadfence();
+  return last;
+}
+
+__device__ __forceinline__ Partial LoadFresh(const Partial* from) {
+  Partial out;
+  const auto* words = reinterpret_cast<const uint4*>(from);
+  auto* to = reinterpret_cast<uint4*>(&out);
+#pragma unroll
+  for (int i = 0; i < 3; ++i) to[i] = __ldcg(words + i);
+  return out;
+}
+
+// -- reading --------------------------------------------------------------------------------------
+
+// The id of the i-th token that a thread holds.
+__device__ __forceinline__ std::int32_t IdOf(int segment, int i) {
+  return segment * kSegment + i / 4 * (4 * kThreads) + static_cast<int>(threadIdx.x) * 4 + i % 4;
+}
+
+// values[i] = row[IdOf(i)], `beyond` behind its end. Four bytes an element.
+template <class T>
+__device__ __forceinline__ void LoadSegment(const T* row, std::int64_t vocab, int segment, T beyond,
+                                            T* values) {
+  const bool aligned = reinterpret_cast<std::uintptr_t>(row) % 16 == 0;
+#pragma unroll
+  for (int i = 0; i < kHeld; i += 4) {
+    const std::int32_t id = IdOf(segment, i);
+    if (aligned && id + 4 <= vocab) {
+      const Vector<T, 4> four = LoadVector<4>(row + id);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) values[i + j] = four.at[j];
+    } else {
+#pragma unroll
+      for (int j = 0; j < 4; ++j) values[i + j] = id + j < vocab ? row[id + j] : beyond;
+    }
+  }
+}
+
+// What the changes of a segment need beside registers.
+struct ChangeSpace {
+  float values[kSegment];
+  std::uint32_t kept[kSegment / 32];
+};
+
+// Adds biases and masks tokens of the lists of a row. All threads of the block call it.
+__device__ __noinline__ void ApplyLists(const SamplingArgs& args, const SamplingRow& how,
+                                        int segment, float* values, ChangeSpace* space) {
+  const int thread = static_cast<int>(threadIdx.x);
+  const std::int32_t begin = segment * kSegment;
+  const auto inside = [&](TokenId token) {
+    return token >= begin && token - begin < kSegment && token < args.vocab;
+  };
+  const bool all = how.allowed_begin == how.allowed_end;
+  __syncthreads();  // the last call's readers are done
+  for (int i = 0; i < kHeld; ++i) space->values[IdOf(0, i)] = values[i];
+  if (thread < kSegment / 32) space->kept[thread] = all ? ~0U : 0U;
+  __syncthreads();
+  for (int e = how.bias_begin + thread; e < how.bias_end; e += kThreads) {
+    const TokenBias bias = args.biases[e];
+    if (inside(bias.token)) atomicAdd(&space->values[bias.token - begin], bias.bias);
+  }
+  for (int e = how.allowed_begin + thread; e < how.allowed_end; e += kThreads) {
+    const std::int32_t at = args.allowed[e] - begin;
+    if (inside(args.allowed[e])) atomicOr(&space->kept[at / 32], 1U << (at % 32));
+  }
+  __syncthreads();
+  for (int e = how.banned_begin + thread; e < how.banned_end; e += kThreads) {
+    const std::int32_t at = args.banned[e] - begin;
+    if (inside(args.banned[e])) atomicAnd(&space->kept[at / 32], ~(1U << (at % 32)));
+  }
+  __syncthreads();
+  for (int i = 0; i < kHeld; ++i) {
+    const int at = IdOf(0, i);
+    const bool kept = (space->kept[at / 32] >> (at % 32) & 1U) != 0;
+    values[i] = kept ? space->values[at] : -kInfinity;
+  }
+}
+
+// Turns the raw logits of a segment into those that a token is chosen by.
+__device__ __forceinline__ void ApplyChanges(const SamplingArgs& args, const Plan& plan, int row,
+                                             int segment, float* values, ChangeSpace* space) {
+  const SamplingRow& how = args.how[row];
+  if (plan.penalties) {
+    std::int32_t counts[kHeld];
+    LoadSegment(args.token_counts + plan.slot * args.counts_stride, args.vocab, segment, 0, counts);
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      if (counts[i] == 0) continue;
+      float x = values[i];
+      x = x > 0.0F ? x / how.repetition_penalty : x * how.repetition_penalty;
+      const std::int32_t generated = counts[i] & ~kInPrompt;
+      if (generated > 0) {
+        x -= how.frequency_penalty * static_cast<float>(generated) + how.presence_penalty;
+      }
+      values[i] = x;
+    }
+  }
+  if (how.bias_begin == how.bias_end && how.allowed_begin == how.allowed_end &&
+      how.banned_begin == how.banned_end) {
+    return;
+  }
+  float copy[kHeld];
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) copy[i] = values[i];
+  ApplyLists(args, how, segment, copy, space);
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) values[i] = copy[i];
+}
+
+// -- drawing --------------------------------------------------------------------------------------
+
+// Finds the token with the greatest logit / temperature + Gumbel number, both as logarithms to base
+// 2: −log2(E), where E = −ln(1 − v) is exponential and v is the token's number in (0, 1). As E ≥ v,
+// and E ≤ 2 ln 2 · v for v ≤ 1/2, −log2(v) is a bound by which nearly all tokens are passed over;
+// scores that are compared are computed the same way wherever that happens.
+struct Race {
+  Best best;
+  float bound = -kInfinity;  // no token of a lesser bound can be the warp's best
+
+  __device__ static float Number(std::uint32_t token, const Plan& plan) {
+    std::uint32_t h = token + plan.key0;
+    h = (h ^ (h >> 16)) * 0x7FEB352DU;
+    h = (h ^ (h >> 15) ^ plan.key1) * 0x846CA68BU;
+    h ^= h >> 16;
+    return fmaf(static_cast<float>(h), 0x1p-32F, 0x1p-33F);
+  }
+
+  __device__ void MeetExactly(float x, std::int32_t token, const Plan& plan) {
+    const float v = fminf(Number(static_cast<std::uint32_t>(token), plan), 1.0F - 0x1p-24F);
+    const float noise = -log2f(-log1pf(-v));
+    best.Meet(static_cast<double>(x) * static_cast<double>(plan.scale) + static_cast<double>(noise),
+              token);
+  }
+
+  // The tokens that the block's threads hold; −∞ takes no part. near: about the greatest of values.
+  // All lanes of a warp call it.
+  __device__ void Meet(const float* values, int segment, float near, const Plan& plan) {
+    if (!IsFinite(near)) return;  // the same for the whole block
+    float above[kHeld];
+    float lower = -kInfinity;
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      const float v = Number(static_cast<std::uint32_t>(IdOf(segment, i)), plan);
+      above[i] = fmaf(values[i] - near, plan.scale, -__log2f(v));
+      if (v < 0.5F) lower = fmaxf(lower, above[i]);
+    }
+    lower = FromRising(__reduce_max_sync(0xFFFFFFFFU, Rising(lower)));
+    bound = fmaxf(bound, lower - 0.5F);  // log2(2 ln 2) = 0.471, and some for rounding
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) {
+      if (above[i] >= bound && above[i] > -kInfinity) {
+        MeetExactly(values[i], IdOf(segment, i), plan);
+      }
+    }
+  }
+};
+
+// -- results --------------------------------------------------------------------------------------
+
+// One thread calls it, once all blocks have read the row's counts.
+__device__ __forceinline__ void WriteToken(const SamplingArgs& args, const Plan& plan, int row,
+                                           double log_sum, std::int32_t token) {
+  args.tokens[row] = token;
+  args.faults[row] = token < 0 ? 1 : 0;
+  if (token < 0) return;
+  if (args.last_token != nullptr) args.last_token[plan.slot] = token;
+  if (plan.penalties) ++args.token_counts[plan.slot * args.counts_stride + token];
+  if (!plan.logprobs) return;
+  const float raw = args.logits[row * args.logits_stride + token];
+  if (args.logprobs != nullptr) {
+    args.logprobs[row] = static_cast<float>(static_cast<double>(raw) - log_sum);
+  }
+  if (args.ranks != nullptr && !plan.rank) args.ranks[row] = 1;
+}
+
+}  // namespace quire::cuda::sampling
