@@ -2,9 +2,9 @@
 # *_test.cpp as the test program <name>_test. DEPENDS are modules, as layers.txt allows them.
 add_library(quire_options INTERFACE)
 target_include_directories(quire_options INTERFACE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/include)
-target_compile_options(quire_options INTERFACE -Wall -Wextra -Wpedantic -Werror -Wshadow -Wconversion
-  -Wnon-virtual-dtor -Woverloaded-virtual -fno-math-errno -ffp-contract=off
-  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict>)  # g++ 12 finds overlaps in "text" + string where there are none (GCC bug 105329)
+target_compile_options(quire_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Werror -Wshadow
+  -Wconversion -Wnon-virtual-dtor -Woverloaded-virtual -fno-math-errno -ffp-contract=off>
+  $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>)  # g++ 12 finds overlaps in "text" + string where there are none (GCC bug 105329)
 target_compile_definitions(quire_options INTERFACE _GLIBCXX_ASSERTIONS
   QUIRE_VERSION="${PROJECT_VERSION}")
 if(QUIRE_SANITIZE)

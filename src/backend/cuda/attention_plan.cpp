@@ -45,8 +45,7 @@ void AttentionPlanner::NextWorker() {
   last_ = -1;
   load_ = 0;
   const int left = std::max(1, division_.workers - worker_);
-  quota_ = static_cast<int>(std::max<std::int64_t>((remaining_ + left - 1) / left,
-                                                   division_.min_tiles + division_.overhead));
+  quota_ = static_cast<int>((remaining_ + left - 1) / left);
 }
 
 void AttentionPlanner::Give(const AttentionPiece& piece, int tiles) {
@@ -61,6 +60,12 @@ void AttentionPlanner::Give(const AttentionPiece& piece, int tiles) {
   last_ = index;
   load_ += tiles + division_.overhead;
   item_pieces_.push_back(index);
+}
+
+// Tiles that one more piece of this worker may have.
+int AttentionPlanner::Room() const {
+  const int room = quota_ - load_ - division_.overhead;
+  return load_ == 0 ? std::max(room, division_.min_tiles) : room;
 }
 
 // Whether this worker computes all of these tiles: where they fit, or where that is about as even

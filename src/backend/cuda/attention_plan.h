@@ -53,7 +53,7 @@ class AttentionPlanner {
   void Give(const AttentionPiece& piece, int tiles);
   void NextWorker();
   bool FitsWhole(int tiles) const;
-  int Room() const { return quota_ - load_ - division_.overhead; }  // tiles of one more piece
+  int Room() const;
   void Divide(const Item& item, int kv_head);
 
   AttentionDivision division_;

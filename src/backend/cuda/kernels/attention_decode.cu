@@ -11,7 +11,7 @@
 
 #include <bit>
 
-#include "backend/cuda/kernels/attention_mma.cuh"
+#include "backend/cuda/kernels/attention_rows.cuh"
 #include "backend/cuda/kernels/launch.cuh"
 
 namespace quire::cuda {
@@ -34,21 +34,6 @@ struct Shape {
   static constexpr int kSteps = kDim / 16;       // of the product q · k
   static constexpr int kMyTiles = kColumnTiles / kWarps;  // a warp's share once a piece is merged
 };
-
-__device__ __forceinline__ AttentionPiece LoadPiece(const AttentionPiece* pieces, int index) {
-  AttentionPiece piece;
-  const int4* from = reinterpret_cast<const int4*>(pieces + index);
-#pragma unroll
-  for (int i = 0; i < 3; ++i) reinterpret_cast<int4*>(&piece)[i] = __ldg(from + i);
-  return piece;
-}
-
-// The first key that any row of the piece sees.
-__device__ __forceinline__ int FirstKey(const AttentionArgs& args, const AttentionPiece& piece,
-                                        int group) {
-  if (args.window == 0) return piece.begin;
-  return max(piece.begin, piece.position + piece.first_row / group + 1 - args.window);
-}
 
 // A warp's walk over the tiles that it must copy, ahead of those that it computes.
 template <int kDim>
@@ -94,7 +79,7 @@ class Loader {
     piece_ = piece;
     tile_ = piece.begin + warp_ * kTile;
     index_ = 0;
-    first_key_ = FirstKey(args_, piece, args_.group());
+    first_key_ = FirstKey(args_, piece);
     if (tile_ < piece.end) LoadBlocks();
   }
 
@@ -168,28 +153,18 @@ struct Softmax {
   }
 };
 
-// What the keys of a row are bounded by.
-struct RowBounds {
-  int first[2], end[2];
-};
-
+// Rows g and g + 8 of q as operands; zeros behind the piece's last row.
 template <typename T, int kDim>
 __device__ __forceinline__ void LoadQueries(const AttentionArgs& args, const AttentionPiece& piece,
-                                            int kv_head, Fragment4 (&q)[Shape<kDim>::kSteps],
-                                            RowBounds& bounds) {
+                                            int kv_head, Fragment4 (&q)[Shape<kDim>::kSteps]) {
   const int lane = threadIdx.x % 32;
-  const int group = args.group();
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int r = lane / 4 + 8 * half;
-    const int row = piece.first_row + r;
-    const int token = row / group;
-    const bool valid = r < piece.num_rows;
-    bounds.end[half] = piece.position + token + 1;
-    bounds.first[half] = args.window > 0 ? bounds.end[half] - args.window : 0;
-    const std::uint32_t* from = reinterpret_cast<const std::uint32_t*>(
-        static_cast<const T*>(args.q) + (piece.first_token + token) * args.q_stride +
-        (kv_head * group + row - token * group) * kDim + lane % 4 * 2);
+    const int row = lane / 4 + 8 * half;
+    const bool valid = row < piece.num_rows;
+    const auto* from = reinterpret_cast<const std::uint32_t*>(
+        static_cast<const T*>(args.q) +
+        RowOffset<kDim>(args, piece, kv_head, args.q_stride, piece.first_row + row) + lane % 4 * 2);
 #pragma unroll
     for (int k = 0; k < Shape<kDim>::kSteps; ++k) {
       q[k].x[half] = valid ? from[k * 8] : 0;
@@ -364,7 +339,7 @@ __device__ __forceinline__ void StoreSlot(const Share<kDim>& share, float* slot,
 
 // Adds the slots up in their order.
 template <int kDim>
-__device__ __forceinline__ Share<kDim> MergeSlots(const float* slots, std::int64_t stride,
+__device__ __forceinline__ Share<kDim> AddSlots(const float* slots, std::int64_t stride,
                                                   int num_slots, int num_rows) {
   using S = Shape<kDim>;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -405,21 +380,20 @@ __device__ __forceinline__ void WriteOut(const AttentionArgs& args, const Attent
                                          int kv_head, const Share<kDim>& share) {
   using S = Shape<kDim>;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int group = args.group();
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    if (lane / 4 + 8 * r >= piece.num_rows) continue;
-    const int row = piece.first_row + lane / 4 + 8 * r;
-    const int token = row / group;
-    const float inverse = share.sum[r] > 0 ? 1.0F / share.sum[r] : share.sum[r];  // NaN stays
+    const int row = lane / 4 + 8 * r;
+    if (row >= piece.num_rows) continue;
+    const float inverse = Inverse(share.sum[r]);
     auto* to = reinterpret_cast<std::uint32_t*>(
-        static_cast<T*>(args.out) + (piece.first_token + token) * args.out_stride +
-        (kv_head * group + row - token * group) * kDim + lane % 4 * 2);
+        static_cast<T*>(args.out) +
+        RowOffset<kDim>(args, piece, kv_head, args.out_stride, piece.first_row + row) +
+        lane % 4 * 2);
 #pragma unroll
     for (int n = 0; n < S::kMyTiles; ++n) {
       const float4& out = share.out[n];
-      to[(warp * S::kMyTiles + n) * 4] =
-          r == 0 ? Pack<T>(out.x * inverse, out.y * inverse) : Pack<T>(out.z * inverse, out.w * inverse);
+      to[(warp * S::kMyTiles + n) * 4] = r == 0 ? Pack<T>(out.x * inverse, out.y * inverse)
+                                                : Pack<T>(out.z * inverse, out.w * inverse);
     }
   }
 }
@@ -445,7 +419,7 @@ __device__ __forceinline__ bool MergePieces(const AttentionArgs& args, const Att
   }
   __syncthreads();
   if (exchange.is_last == 0) return false;
-  share = MergeSlots<kDim>(slots, stride, piece.num_slots, piece.num_rows);
+  share = AddSlots<kDim>(slots, stride, piece.num_slots, piece.num_rows);
   return true;
 }
 
@@ -471,8 +445,8 @@ __global__ void __launch_bounds__(Shape<kDim>::kThreads, 2)
   int stage = 0;
   while (piece.num_rows > 0) {
     Fragment4 q[S::kSteps];
-    RowBounds bounds;
-    LoadQueries<T, kDim>(args, piece, kv_head, q, bounds);
+    LoadQueries<T, kDim>(args, piece, kv_head, q);
+    const RowBounds bounds(args, piece, threadIdx.x % 32 / 4);
     Softmax<kDim> state;
     state.Clear();
     int last_stage = -1;

@@ -23,9 +23,8 @@ struct SamplingNeeds {
   bool random = false;      // a row that is not greedy
   bool truncation = false;  // … with min_p, top_k or top_p
   bool changes = false;     // penalties, biases, allowed or banned tokens
-  bool logprobs = false;    // num_logprobs ≥ 0
-  bool ranks = false;       // … of a row whose token need not be the best of its raw logits
-  std::int32_t top = 0;     // the greatest num_logprobs
+  bool ranks = false;  // num_logprobs ≥ 0 where the token need not be the best of its raw logits
+  std::int32_t top = 0;  // the greatest num_logprobs
 };
 SamplingNeeds NeedsOf(std::span<const SamplingRow> rows, std::int64_t vocab);
 
@@ -55,8 +54,8 @@ struct SamplingArgs {
   std::int32_t max_top = 0;
 };
 
-// Scratch on the device, zeroed once by its owner; every call leaves it ready for the next. Calls
-// that may run at the same time need their own.
+// Scratch on the device for up to so many rows, 16-byte aligned, zeroed once by its owner; every
+// call leaves it ready for the next of the same vocabulary. Calls that may overlap need their own.
 std::size_t SamplingScratchBytes(std::int32_t rows, std::int64_t vocab);
 
 void Sample(const SamplingArgs& args, const SamplingNeeds& needs, void* scratch,

@@ -2,8 +2,8 @@
 // kernel to kernel, and how a token is drawn.
 //
 // A row of logits is cut into segments of 4,096 tokens; a block of 256 threads holds one in
-// registers, 16 tokens a thread. Sums of floats are taken within a segment and then over segments in
-// order, all others are of integers: results do not depend on how segments are dealt to blocks.
+// registers, 16 tokens a thread. Sums of floats are taken within a segment and then over segments
+// in order, all others are of integers: results do not depend on how segments are dealt to blocks.
 #pragma once
 
 #include "backend/cuda/kernels/launch.cuh"
@@ -24,43 +24,44 @@ constexpr std::int32_t kNoToken = 0x7FFFFFFF;
 
 // -- what is known of a row -----------------------------------------------------------------------
 
-// Which logits fall into which bin: those of y = max − logit in [bin · width, (bin + 1) · width), the
-// last without an end.
+// Which logits fall into which bin: those of y = max − logit in [bin · width, (bin + 1) · width),
+// the last without an end.
 struct Bins {
-  float max = 0;
-  float width = 0;
-  float per_logit = 0;  // 1 / width, or 0 where all are equal
+  float max;
+  float width;
+  float per_logit;  // 1 / width, or 0 where all are equal
 };
 
 // A row's cut: tokens of bins below `sure` are kept, those of [sure, list_end) and of k_bin go into
 // the list, the others are dropped.
 struct Cut {
-  std::int32_t sure = kBins;
-  std::int32_t list_end = kBins;
-  std::int32_t k_bin = -1;  // holds the last of the k best; −1: top_k drops none
-  std::int32_t k_need = 0;  // so many of it are among the k best
-  double mass = 0;          // of the bins below `sure`
-  double k_mass = 0;        // of those below k_bin
-  double total = 0;         // of all that top_p has to choose from, where k_bin < 0
+  std::int32_t sure;
+  std::int32_t list_end;
+  std::int32_t k_bin;   // holds the last of the k best; −1: top_k drops none
+  std::int32_t k_need;  // so many of it are among the k best
+  double mass;          // of the bins below `sure`
+  double k_mass;        // of those below k_bin
+  double total;         // of all that top_p has to choose from, where k_bin < 0
 };
+__device__ constexpr Cut KeepAll() { return {kBins, kBins, -1, 0, 0, 0, 0}; }
 
 struct alignas(16) RowState {
-  double log_sum = 0;      // ln Σ exp(raw logits)
-  float raw_max = 0;
-  std::int32_t token = -1; // −1: none yet, or none at all
-  Bins raw, bins;          // of the raw logits, and of the changed ones
+  double log_sum;  // ln Σ exp(raw logits)
+  float raw_max;
+  std::int32_t token;  // −1: none yet, or none at all
+  Bins raw, bins;      // of the raw logits, and of the changed ones
   Cut cut;
-  bool draw = false;       // a token is yet to be drawn
+  bool draw;  // a token is yet to be drawn
   // Counters that the last block sets back to 0.
-  std::uint32_t arrived = 0;  // blocks that are done
-  std::uint32_t listed = 0;
-  std::uint32_t greater = 0;  // tokens with a greater raw logit than `token`
+  std::uint32_t arrived;  // blocks that are done
+  std::uint32_t listed;
+  std::uint32_t greater;  // tokens with a greater raw logit than `token`
 };
 
 // The best token so far; the lowest id among equals.
 struct Best {
-  double score = -static_cast<double>(kInfinity);
-  std::int32_t token = kNoToken;
+  double score;
+  std::int32_t token;
   __device__ void Meet(double other_score, std::int32_t other) {
     if (other_score > score || (other_score == score && other < token)) {
       score = other_score;
@@ -68,6 +69,7 @@ struct Best {
     }
   }
 };
+__device__ constexpr Best NoneYet() { return {-static_cast<double>(kInfinity), kNoToken}; }
 
 // What a block found in its segment of the row.
 struct alignas(16) Partial {
@@ -77,16 +79,37 @@ struct alignas(16) Partial {
   Best best;
 };
 static_assert(sizeof(Partial) == 48);
+__device__ constexpr Partial NothingYet() {
+  return {-kInfinity, kInfinity, 0, -kInfinity, kInfinity, kNoToken, NoneYet()};
+}
 
-// Cut out of the caller's scratch; [rows] each.
+// The caller's scratch: each row has a part of its own, wherever it stands in its batch.
 struct Scratch {
-  RowState* states;
-  Partial* partials;       // [rows, segments]
-  std::uint32_t* counts;   // [rows, kBins], zero between calls
-  unsigned long long* masses;  // likewise
-  unsigned long long* lists;   // [rows, kListSize] keys
+  char* memory;
   std::int32_t segments;
+
+  __host__ __device__ std::size_t row_bytes() const {
+    return sizeof(RowState) + sizeof(Partial) * static_cast<std::size_t>(segments) +
+           kBins * (sizeof(unsigned long long) + sizeof(std::uint32_t)) +
+           kListSize * sizeof(unsigned long long);
+  }
+  __device__ RowState* state(int row) const {
+    return reinterpret_cast<RowState*>(memory + static_cast<std::size_t>(row) * row_bytes());
+  }
+  __device__ unsigned long long* list(int row) const {  // [kListSize] keys
+    return reinterpret_cast<unsigned long long*>(state(row) + 1);
+  }
+  __device__ unsigned long long* masses(int row) const {  // [kBins], zero between calls
+    return list(row) + kListSize;
+  }
+  __device__ std::uint32_t* counts(int row) const {  // [kBins], zero between calls
+    return reinterpret_cast<std::uint32_t*>(masses(row) + kBins);
+  }
+  __device__ Partial* partials(int row) const {  // [segments]
+    return reinterpret_cast<Partial*>(counts(row) + kBins);
+  }
 };
+static_assert(sizeof(RowState) % 16 == 0);
 
 // -- how a row is sampled -------------------------------------------------------------------------
 
@@ -117,7 +140,9 @@ __device__ __forceinline__ Plan PlanOf(const SamplingArgs& args, int row) {
   Plan plan;
   plan.slot = how.slot;
   plan.random = how.temperature >= kGreedyBelow;
-  plan.penalties = args.token_counts != nullptr && how.has_penalties();
+  plan.penalties = args.token_counts != nullptr &&
+                   (how.repetition_penalty != 1.0F || how.presence_penalty != 0.0F ||
+                    how.frequency_penalty != 0.0F);
   plan.changes = plan.penalties || how.bias_begin != how.bias_end ||
                  how.allowed_begin != how.allowed_end || how.banned_begin != how.banned_end;
   plan.logprobs = how.num_logprobs >= 0;
@@ -178,8 +203,7 @@ __device__ __forceinline__ std::int32_t TokenOf(unsigned long long key) {
 __device__ __forceinline__ Bins BinsOf(float max, float min, float temperature_scale) {
   // Beyond 64 / max(1, 1 / temperature) below the best, a token has no weight to speak of.
   const float reach = fminf(max - min, 64.0F * fmaxf(1.0F, kLog2E / temperature_scale));
-  Bins bins;
-  bins.max = max;
+  Bins bins{max, 0.0F, 0.0F};
   if (reach > 0.0F) {
     bins.width = reach / static_cast<float>(kBins);
     bins.per_logit = 1.0F / bins.width;
@@ -392,7 +416,7 @@ __device__ __forceinline__ void ApplyChanges(const SamplingArgs& args, const Pla
 // and E ≤ 2 ln 2 · v for v ≤ 1/2, −log2(v) is a bound by which nearly all tokens are passed over;
 // scores that are compared are computed the same way wherever that happens.
 struct Race {
-  Best best;
+  Best best = NoneYet();
   float bound = -kInfinity;  // no token of a lesser bound can be the warp's best
 
   __device__ static float Number(std::uint32_t token, const Plan& plan) {
@@ -424,11 +448,18 @@ struct Race {
     }
     lower = FromRising(__reduce_max_sync(0xFFFFFFFFU, Rising(lower)));
     bound = fmaxf(bound, lower - 0.5F);  // log2(2 ln 2) = 0.471, and some for rounding
+    std::uint32_t candidates = 0;
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) {
-      if (above[i] >= bound && above[i] > -kInfinity) {
-        MeetExactly(values[i], IdOf(segment, i), plan);
-      }
+      if (above[i] >= bound && above[i] > -kInfinity) candidates |= 1U << i;
+    }
+    while (candidates != 0) {
+      const int which = __ffs(static_cast<int>(candidates)) - 1;
+      candidates &= candidates - 1;
+      float x = values[0];
+#pragma unroll
+      for (int i = 1; i < kHeld; ++i) x = i == which ? values[i] : x;
+      MeetExactly(x, IdOf(segment, which), plan);
     }
   }
 };
