@@ -153,9 +153,10 @@ __device__ __forceinline__ void Pin(float (&c)[kTiles][4]) {
                : "l"(a), "l"(b), "r"(accumulate ? 1 : 0))
 // c [64, N] += a [64, 16] · b [16, N], a in registers.
 #define QUIRE_WGMMA_RS(N, TYPE, A0, A1, A2, A3, B)                                              \
-  asm volatile("wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {"             \
+  asm volatile("{\n.reg .pred p;\nsetp.ne.b32 p, 1, 0;\n"                                       \
+               "wgmma.mma_async.sync.aligned.m64n" #N "k16.f32." TYPE "." TYPE " {"             \
                QUIRE_REGISTERS_##N "}, {%" A0 ", %" A1 ", %" A2 ", %" A3 "}, %" B               \
-               ", 1, 1, 1, 1;\n"                                                                \
+               ", p, 1, 1, 1;\n}\n"                                                            \
                : QUIRE_ELEMENTS_##N                                                             \
                : "r"(a.x[0]), "r"(a.x[1]), "r"(a.x[2]), "r"(a.x[3]), "l"(b))
 // clang-format on

@@ -88,10 +88,19 @@ __device__ RowTotal AddSegments(const Partial* partials, int segments) {
   return {all, sum};
 }
 
-// Lane 0: what the row's sums say, and its token where that is known now.
-__device__ void FinishRow(const SamplingArgs& args, const Score& score, const Plan& plan, int row,
-                          const RowTotal& total, RowState* state) {
+__device__ __forceinline__ Plan PlanFor(const SamplingArgs& args, const Score& score, int row) {
+  return score.given ? ScoringPlan(score) : PlanOf(args, row);
+}
+
+// What the row's sums say, and its token where that is known now. One warp; not inlined, so that it
+// takes no registers from all other blocks.
+__device__ __noinline__ void FinishRow(const SamplingArgs& args, const Score& score,
+                                       const Scratch& scratch, int row) {
+  const RowTotal total = AddSegments(scratch.partials(row), scratch.segments);
+  if (threadIdx.x % 32 != 0) return;
   const Partial& all = total.parts;
+  const Plan plan = PlanFor(args, score, row);
+  RowState* state = scratch.state(row);
   state->log_sum = static_cast<double>(all.raw_max) + log(total.sum);
   state->raw_max = all.raw_max;
   state->raw = BinsOf(all.raw_max, all.raw_min, kLog2E);
@@ -120,8 +129,9 @@ __device__ void FinishRow(const SamplingArgs& args, const Score& score, const Pl
 }
 
 template <bool kRandom, bool kChanges>
-__global__ void __launch_bounds__(kThreads, kRandom || kChanges ? 4 : 5)
-    ScanKernel(SamplingArgs args, Score score, Scratch scratch) {
+__global__ void __launch_bounds__(kThreads, kRandom || kChanges ? 4 : 6)
+    ScanKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Score score,
+               const __grid_constant__ Scratch scratch) {
   __shared__ float maxima[2][kWarps];
   __shared__ Partial warps[kWarps];
   extern __shared__ __align__(16) char dynamic[];
@@ -133,7 +143,7 @@ __global__ void __launch_bounds__(kThreads, kRandom || kChanges ? 4 : 5)
   const int lane = static_cast<int>(threadIdx.x) % 32;
   float x[kHeld];
   LoadSegment(args.logits + row * args.logits_stride, args.vocab, segment, -kInfinity, x);
-  const Plan plan = score.given ? ScoringPlan(score) : PlanOf(args, row);
+  const Plan plan = PlanFor(args, score, row);
   RowState* state = scratch.state(row);
   if (plan.slot < 0) {
     if (segment == 0 && threadIdx.x == 0) {
@@ -188,8 +198,7 @@ __global__ void __launch_bounds__(kThreads, kRandom || kChanges ? 4 : 5)
   }
   if (!__shfl_sync(0xFFFFFFFFU, last, 0)) return;
   __threadfence();
-  const RowTotal total = AddSegments(partials, scratch.segments);
-  if (lane == 0) FinishRow(args, score, plan, row, total, state);
+  FinishRow(args, score, scratch, row);
 }
 
 }  // namespace

@@ -1,0 +1,453 @@
+// Paged attention of tiles of 128 packed rows with Hopper's wgmma and TMA (sm_90a only).
+//
+// q, out [tokens, num_heads, kDim]; cache [blocks][2][num_kv_heads][block_size][kDim]; bf16 or f16.
+//
+// A block of threads walks its worker's list of pieces. Of its three warpgroups the first copies,
+// ahead of the others and over the ends of pieces: one warp keys and values, a box of up to 16 keys
+// of one block at a time, and three warps the queries. The other two compute 64 rows each and take
+// turns on the tensor cores: while one multiplies, the other exponentiates. The order of summation
+// of a row is: the tiles, ascending; the slots of its pieces.
+#include <bit>
+#include <mutex>
+
+#include "backend/cuda/kernels/attention_prefill.h"
+#include "backend/cuda/kernels/attention_rows.cuh"
+#include "backend/cuda/kernels/attention_sm90.cuh"
+#include "backend/cuda/kernels/launch.cuh"
+
+namespace quire::cuda {
+namespace {
+
+using namespace attention;  // NOLINT: the kernels' own pieces
+
+constexpr int kGroupThreads = 128;
+constexpr int kThreads = 3 * kGroupThreads;
+constexpr int kQueryThreads = 96;  // that copy queries
+constexpr int kStages = 2;         // tiles of keys, and of values, under way
+
+template <int kDim>
+struct Shape {
+  static constexpr int kRows = 128;
+  static constexpr int kGroupRows = 64;
+  static constexpr int kKeys = kDim == 256 ? 64 : 128;
+  static constexpr int kColumnBytes = kKeys * 128;  // 64 columns of a tile of keys or values
+  static constexpr int kTileBytes = kKeys * kDim * 2;
+  static constexpr int kGroupBytes = kGroupRows * kDim * 2;  // of queries
+  static constexpr int kQueryStages = kDim == 256 ? 1 : 2;
+  static constexpr int kKeyTiles = kKeys / 8;
+  static constexpr int kSlot = kSlotFloats<kRows, kDim>;
+};
+
+// Ids of named barriers.
+constexpr int kTurn = 1;     // + group: its turn on the tensor cores
+constexpr int kGroup = 3;    // + group: the threads of one group
+constexpr int kCompute = 5;  // both groups that compute
+
+template <int kDim>
+struct Shared {
+  using S = Shape<kDim>;
+  char keys[kStages][S::kTileBytes];  // [kDim / 64][kKeys] rows of 128 bytes, swizzled
+  char values[kStages][S::kTileBytes];
+  char queries[S::kQueryStages][2 * S::kGroupBytes];  // [2 groups][kDim / 64][64] such rows
+  AttentionPiece pieces[S::kQueryStages];
+  std::uint64_t keys_full[kStages], keys_empty[kStages];
+  std::uint64_t values_full[kStages], values_empty[kStages];
+  std::uint64_t queries_full[S::kQueryStages], queries_empty[S::kQueryStages];
+  bool is_last;
+};
+template <int kDim>
+constexpr int kSharedBytes = sizeof(Shared<kDim>) + 1024;  // so that it can be aligned
+
+// A position in a ring of buffers, and the parity of its turn.
+template <int kSize>
+struct Turn {
+  int index = 0, parity = 0;
+  __device__ __forceinline__ void Next() {
+    if (++index == kSize) {
+      index = 0;
+      parity ^= 1;
+    }
+  }
+};
+
+// Keys of a tile that are in memory, as a range of rows; the others are neither loaded nor seen.
+struct TileRows {
+  int begin, end;
+  __device__ TileRows(int first_key, int end_key, int tile, int keys, int unit)
+      : begin(first_key > tile ? (first_key - tile) / unit * unit : 0),
+        end(min(keys, end_key - tile)) {}
+};
+
+// One warp: a tile of keys or of values, one box of `unit` keys and 64 columns after another.
+template <int kDim>
+__device__ __forceinline__ void CopyTile(const AttentionArgs& args, const CUtensorMap& map,
+                                         const AttentionPiece& piece, int tile, int first_key,
+                                         bool values, char* to, std::uint64_t& full) {
+  const int unit = min(args.block_size, 16);
+  const TileRows rows(first_key, piece.end, tile, Shape<kDim>::kKeys, unit);
+  const int first = rows.begin / unit, count = (rows.end + unit - 1) / unit - first;
+  const int lane = threadIdx.x % 32;
+  if (lane == 0) ArriveExpecting(full, count * unit * kDim * 2);
+  __syncwarp();
+  for (int i = lane; i < count * (kDim / 64); i += 32) {
+    const int row = (first + i % count) * unit, column = i / count;
+    const int key = tile + row;
+    const int id = max(0, __ldg(args.blocks + piece.first_block + (key >> args.block_shift)));
+    const int y = ((id * 2 + (values ? 1 : 0)) * args.num_kv_heads + piece.kv_head) *
+                      args.block_size +
+                  (key & (args.block_size - 1));
+    LoadBox(map, column * 64, y, SharedAddress(to + column * Shape<kDim>::kColumnBytes + row * 128),
+            full);
+  }
+}
+
+template <int kDim>
+__device__ __forceinline__ void CopyKeysAndValues(const AttentionArgs& args, const CUtensorMap& map,
+                                                  Shared<kDim>& shared) {
+  Turn<kStages> turn;
+  AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x);
+  while (piece.num_rows > 0) {
+    const int first_key = FirstKey(args, piece);
+    for (int tile = piece.begin; tile < piece.end; tile += Shape<kDim>::kKeys) {
+      Wait(shared.keys_empty[turn.index], turn.parity ^ 1);
+      CopyTile<kDim>(args, map, piece, tile, first_key, false, shared.keys[turn.index],
+                     shared.keys_full[turn.index]);
+      Wait(shared.values_empty[turn.index], turn.parity ^ 1);
+      CopyTile<kDim>(args, map, piece, tile, first_key, true, shared.values[turn.index],
+                     shared.values_full[turn.index]);
+      turn.Next();
+    }
+    if (piece.next < 0) return;
+    piece = LoadPiece(args.pieces, piece.next);
+  }
+}
+
+// Three warps: the queries of each piece, and the piece itself; at the end one without rows.
+template <typename T, int kDim>
+__device__ __forceinline__ void CopyQueries(const AttentionArgs& args, Shared<kDim>& shared) {
+  using S = Shape<kDim>;
+  constexpr int kChunks = kDim / 8;  // of a row, 16 bytes each
+  const int thread = threadIdx.x - 32;
+  Turn<S::kQueryStages> turn;
+  AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x);
+  for (;;) {
+    Wait(shared.queries_empty[turn.index], turn.parity ^ 1);
+    if (thread == 0) shared.pieces[turn.index] = piece;
+    const int num_rows = piece.num_rows;
+    const std::uint32_t to = SharedAddress(shared.queries[turn.index]);
+    for (int i = thread; i < (num_rows > 0 ? S::kRows * kChunks : 0); i += kQueryThreads) {
+      const int row = i / kChunks, chunk = i % kChunks;
+      const bool valid = row < num_rows;
+      const std::int64_t offset = RowOffset<kDim>(args, piece, piece.kv_head, args.q_stride,
+                                                  piece.first_row + (valid ? row : 0));
+      CopyAsync(to + row / 64 * S::kGroupBytes + chunk / 8 * (64 * 128) +
+                    TileOffset<64>(row % 64, chunk % 8),
+                static_cast<const T*>(args.q) + offset + chunk * 8, valid);
+    }
+    CommitCopies();
+    WaitForCopies<0>();
+    FenceAsyncProxy();
+    Arrive(shared.queries_full[turn.index]);
+    turn.Next();
+    if (num_rows == 0) return;
+    if (piece.next >= 0) {
+      piece = LoadPiece(args.pieces, piece.next);
+    } else {
+      piece.num_rows = 0;
+    }
+  }
+}
+
+// What one warpgroup knows while it computes the rows of a piece.
+template <typename T, int kDim>
+class Computer {
+ public:
+  using S = Shape<kDim>;
+
+  __device__ __forceinline__ Computer(const AttentionArgs& args, Shared<kDim>& shared)
+      : args_(args),
+        shared_(shared),
+        group_(threadIdx.x / kGroupThreads - 1),
+        row_(group_ * S::kGroupRows + threadIdx.x % kGroupThreads / 32 * 16 + threadIdx.x % 32 / 4),
+        scale_(args.scale * kLog2E) {}
+
+  // The scores of the next tile of keys, left under way.
+  __device__ __forceinline__ void StartScores(std::uint32_t queries, float (&s)[S::kKeyTiles][4]) {
+    const std::uint32_t keys = SharedAddress(shared_.keys[keys_.index]);
+    FenceWgmma();
+#pragma unroll
+    for (int k = 0; k < kDim / 16; ++k) {
+      MultiplyShared<T, S::kKeyTiles>(
+          s, Descriptor(queries + k / 4 * (64 * 128) + k % 4 * 32, 16),
+          Descriptor(keys + k / 4 * S::kColumnBytes + k % 4 * 32, 16), k > 0);
+    }
+    CommitWgmma();
+  }
+
+  // out += p · values of the next tile, left under way.
+  __device__ __forceinline__ void StartOutput(const Fragment4 (&p)[S::kKeys / 16],
+                                              float (&out)[kDim / 8][4]) {
+    const std::uint32_t values = SharedAddress(shared_.values[values_.index]);
+    FenceWgmma();
+#pragma unroll
+    for (int k = 0; k < S::kKeys / 16; ++k) {
+      MultiplyRegisters<T, kDim / 8>(out, p[k],
+                                     Descriptor(values + k * (16 * 128), S::kColumnBytes));
+    }
+    CommitWgmma();
+  }
+
+  __device__ __forceinline__ void Compute(const AttentionPiece& piece, std::uint32_t queries,
+                                          std::uint64_t& queries_empty) {
+    float out[kDim / 8][4] = {};
+    float max[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+    if (piece.begin < piece.end) {
+      Loop(piece, queries + group_ * S::kGroupBytes, queries_empty, out, max, sum);
+    } else {
+      Release(queries_empty);
+    }
+    Finish(piece, out, max, sum);
+  }
+
+ private:
+  __device__ __forceinline__ void Release(std::uint64_t& barrier) const {
+    __syncwarp();
+    if (threadIdx.x % 32 == 0) Arrive(barrier);
+  }
+
+  // Zeros for the values of the next tile that no row may see, once they are there: a product with
+  // the probability 0 is not 0 for all bits.
+  __device__ __forceinline__ void ClearUnseen(int tile, const AttentionPiece& piece,
+                                              int first_key) const {
+    if (tile >= first_key && tile + S::kKeys <= piece.end) return;
+    Wait(shared_.values_full[values_.index], values_.parity);
+    const TileRows rows(first_key, piece.end, tile, S::kKeys, min(args_.block_size, 16));
+    char* values = shared_.values[values_.index];
+    for (int i = threadIdx.x % kGroupThreads; i < S::kKeys * (kDim / 8); i += kGroupThreads) {
+      const int row = i / (kDim / 8), chunk = i % (kDim / 8);
+      if (row >= rows.begin && row < rows.end) continue;
+      *reinterpret_cast<uint4*>(values + chunk / 8 * S::kColumnBytes + row * 128 +
+                                chunk % 8 * 16) = uint4{};
+    }
+    FenceAsyncProxy();
+    SyncThreads(kGroup + group_, kGroupThreads);
+  }
+
+  __device__ __forceinline__ void EndScores(float (&s)[S::kKeyTiles][4], bool is_last,
+                                            std::uint64_t& queries_empty) {
+    Pin(s);
+    Release(shared_.keys_empty[keys_.index]);
+    keys_.Next();
+    if (is_last) Release(queries_empty);
+  }
+
+  __device__ __forceinline__ void EndOutput(float (&out)[kDim / 8][4]) {
+    WaitForWgmma<0>();
+    Pin(out);
+    Release(shared_.values_empty[values_.index]);
+    values_.Next();
+  }
+
+  // Two products are under way at a time: the scores of a tile, and the output of the one before.
+  __device__ __forceinline__ void Loop(const AttentionPiece& piece, std::uint32_t queries,
+                                       std::uint64_t& queries_empty, float (&out)[kDim / 8][4],
+                                       float (&max)[2], float (&sum)[2]) {
+    const RowBounds bounds(args_, piece, row_);
+    const int first_key = FirstKey(args_, piece);
+    // Keys in front of full_end are seen by all rows, unless a window hides them.
+    const int full_end = piece.position + piece.first_row / args_.group() + 1;
+    const int hidden = args_.window > 0 ? piece.position + 1 - args_.window +
+                                              (piece.first_row + piece.num_rows - 1) / args_.group()
+                                        : 0;
+    const auto is_masked = [&](int tile) { return tile + S::kKeys > full_end || tile < hidden; };
+    float s[S::kKeyTiles][4], weight[2];
+    Fragment4 p[S::kKeys / 16];
+    int tile = piece.begin;
+    Wait(shared_.keys_full[keys_.index], keys_.parity);
+    StartScores(queries, s);
+    WaitForWgmma<0>();
+    EndScores(s, tile + S::kKeys >= piece.end, queries_empty);
+    Normalize(s, scale_, is_masked(tile), tile, bounds, max, sum, weight);
+#pragma unroll
+    for (int k = 0; k < S::kKeys / 16; ++k) p[k] = Operand<T>(s, k);
+    for (tile += S::kKeys; tile < piece.end; tile += S::kKeys) {
+      ClearUnseen(tile - S::kKeys, piece, first_key);
+      Wait(shared_.keys_full[keys_.index], keys_.parity);
+      SyncThreads(kTurn + group_, 2 * kGroupThreads);
+      StartScores(queries, s);
+      Wait(shared_.values_full[values_.index], values_.parity);
+      StartOutput(p, out);
+      ArriveThreads(kTurn + (group_ ^ 1), 2 * kGroupThreads);
+      WaitForWgmma<1>();
+      EndScores(s, tile + S::kKeys >= piece.end, queries_empty);
+      Normalize(s, scale_, is_masked(tile), tile, bounds, max, sum, weight);
+      EndOutput(out);
+      Rescale(out, weight);
+#pragma unroll
+      for (int k = 0; k < S::kKeys / 16; ++k) p[k] = Operand<T>(s, k);
+    }
+    ClearUnseen(tile - S::kKeys, piece, first_key);
+    Wait(shared_.values_full[values_.index], values_.parity);
+    StartOutput(p, out);
+    EndOutput(out);
+  }
+
+  __device__ __forceinline__ void Finish(const AttentionPiece& piece, float (&out)[kDim / 8][4],
+                                         float (&max)[2], float (&sum)[2]) {
+    AddThreads(sum);
+    if (piece.num_slots == 1) {
+      WriteRows<T, kDim>(args_, piece, piece.kv_head, row_, out, sum);
+      return;
+    }
+    float* slot = args_.partial + std::int64_t{piece.first_slot + piece.slot} * S::kSlot;
+    StoreRows<S::kRows, kDim>(slot, row_, out, max, sum);
+    SyncThreads(kCompute, 2 * kGroupThreads);
+    const int thread = threadIdx.x - kGroupThreads;
+    if (thread == 0) shared_.is_last = CountPiece(args_, piece);
+    SyncThreads(kCompute, 2 * kGroupThreads);
+    if (shared_.is_last) {
+      MergeSlots<T, S::kRows, kDim, 2 * kGroupThreads>(args_, piece, thread);
+    }
+  }
+
+  const AttentionArgs& args_;
+  Shared<kDim>& shared_;
+  const int group_, row_;  // row: of the tile, the first of the two that this thread holds parts of
+  const float scale_;
+  Turn<kStages> keys_, values_;
+};
+
+template <int kDim>
+__device__ __forceinline__ void InitBarriers(Shared<kDim>& shared) {
+  constexpr int kWarps = 2 * kGroupThreads / 32;  // that compute
+  for (int i = 0; i < kStages; ++i) {
+    InitBarrier(shared.keys_full[i], 1);
+    InitBarrier(shared.values_full[i], 1);
+    InitBarrier(shared.keys_empty[i], kWarps);
+    InitBarrier(shared.values_empty[i], kWarps);
+  }
+  for (int i = 0; i < Shape<kDim>::kQueryStages; ++i) {
+    InitBarrier(shared.queries_full[i], kQueryThreads);
+    InitBarrier(shared.queries_empty[i], kWarps);
+  }
+  FenceBarrierInit();
+}
+
+template <typename T, int kDim>
+__global__ void __launch_bounds__(kThreads, 1)
+    PrefillSm90Kernel(const __grid_constant__ AttentionArgs args,
+                      const __grid_constant__ CUtensorMap map) {
+  extern __shared__ char dynamic[];
+  auto& shared = *reinterpret_cast<Shared<kDim>*>(
+      dynamic + (1024 - SharedAddress(dynamic) % 1024) % 1024);
+  if (threadIdx.x == 0) {
+    PrefetchMap(map);
+    InitBarriers(shared);
+  }
+  __syncthreads();
+  WaitForPrevious();
+  if (threadIdx.x < kGroupThreads) {
+    LowerRegisters<40>();
+    if (threadIdx.x < 32) {
+      CopyKeysAndValues<kDim>(args, map, shared);
+    } else {
+      CopyQueries<T, kDim>(args, shared);
+    }
+  } else {
+    RaiseRegisters<232>();
+    Computer<T, kDim> computer(args, shared);
+    // The first group has the first turn.
+    if (threadIdx.x >= 2 * kGroupThreads) ArriveThreads(kTurn, 2 * kGroupThreads);
+    Turn<Shape<kDim>::kQueryStages> turn;
+    for (;;) {
+      Wait(shared.queries_full[turn.index], turn.parity);
+      const AttentionPiece piece = shared.pieces[turn.index];
+      if (piece.num_rows == 0) break;
+      computer.Compute(piece, SharedAddress(shared.queries[turn.index]),
+                       shared.queries_empty[turn.index]);
+      turn.Next();
+    }
+  }
+}
+
+template <typename T>
+auto* KernelOf(int head_dim) {
+  return head_dim == 64 ? PrefillSm90Kernel<T, 64>
+                        : (head_dim == 128 ? PrefillSm90Kernel<T, 128> : PrefillSm90Kernel<T, 256>);
+}
+
+auto* KernelOf(DType dtype, int head_dim) {
+  return dtype == DType::kBF16 ? KernelOf<__nv_bfloat16>(head_dim) : KernelOf<__half>(head_dim);
+}
+
+int SharedBytes(int head_dim) {
+  return head_dim == 64 ? kSharedBytes<64>
+                        : (head_dim == 128 ? kSharedBytes<128> : kSharedBytes<256>);
+}
+
+using EncodeTiled = decltype(&cuTensorMapEncodeTiled);
+
+// The driver's function; null where the driver is too old.
+EncodeTiled Encoder() {
+  static const EncodeTiled function = [] {
+    void* found = nullptr;
+    cudaDriverEntryPointQueryResult result{};
+    const cudaError_t error = cudaGetDriverEntryPointByVersion(
+        "cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
+    return error == cudaSuccess && result == cudaDriverEntryPointSuccess
+               ? reinterpret_cast<EncodeTiled>(found)
+               : nullptr;
+  }();
+  return function;
+}
+
+// The cache as a matrix of rows of head_dim, to be read in boxes of 64 columns.
+CUtensorMap CacheMap(const AttentionArgs& args) {
+  CUtensorMap map{};
+  const cuuint64_t rows = static_cast<cuuint64_t>(args.num_blocks) * 2 *
+                          static_cast<cuuint64_t>(args.num_kv_heads * args.block_size);
+  const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(args.head_dim), rows};
+  const cuuint64_t strides[1] = {static_cast<cuuint64_t>(args.head_dim) * 2};
+  const cuuint32_t box[2] = {64, static_cast<cuuint32_t>(args.block_size < 16 ? args.block_size : 16)};
+  const cuuint32_t steps[2] = {1, 1};
+  Encoder()(&map,
+            args.dtype == DType::kBF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                       : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+            2, const_cast<void*>(args.cache), sizes, strides, box, steps,
+            CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+            CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  return map;
+}
+
+}  // namespace
+
+bool AttentionPrefillSm90Supports(DType dtype, int head_dim, int block_size) {
+  return (dtype == DType::kBF16 || dtype == DType::kF16) &&
+         (head_dim == 64 || head_dim == 128 || head_dim == 256) && block_size >= 8 &&
+         std::has_single_bit(static_cast<unsigned>(block_size));
+}
+
+AttentionTile AttentionPrefillSm90Tile(int head_dim) {
+  if (head_dim == 64) return {Shape<64>::kRows, Shape<64>::kKeys, Shape<64>::kSlot};
+  if (head_dim == 128) return {Shape<128>::kRows, Shape<128>::kKeys, Shape<128>::kSlot};
+  return {Shape<256>::kRows, Shape<256>::kKeys, Shape<256>::kSlot};
+}
+
+int AttentionPrefillSm90Prepare(DType dtype, int head_dim) {
+  if (Encoder() == nullptr) return 0;
+  auto* kernel = KernelOf(dtype, head_dim);
+  const int shared = SharedBytes(head_dim);
+  AllowSharedMemory(kernel, static_cast<std::size_t>(shared));
+  int blocks = 0;
+  const cudaError_t error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+      &blocks, kernel, kThreads, static_cast<std::size_t>(shared));
+  return error == cudaSuccess ? blocks : 0;
+}
+
+void AttentionPrefillSm90(const AttentionArgs& args, cudaStream_t stream) {
+  Launch(KernelOf(args.dtype, args.head_dim), dim3(static_cast<unsigned>(args.num_workers)),
+         dim3(kThreads), static_cast<std::size_t>(SharedBytes(args.head_dim)), stream, args,
+         CacheMap(args));
+}
+
+}  // namespace quire::cuda

@@ -1,0 +1,558 @@
+// out [m, n] = x [m, k] Wᵀ for decode batches on Hopper: the kernel behind gemm_tokens_sm90.h.
+//
+// The weight's rows are the 64-row side of wgmma and tokens its other side, a multiple of 16, so
+// that 300 tokens cost 304. Two blocks of a cluster take 128 rows each of a tile of 256 and all
+// tokens of a pass (at most 304; more tokens are two passes); each loads its own rows and half of
+// the tokens, which both get. In a block one thread copies (TMA, a ring of stages of 64 elements of
+// k) and two warpgroups multiply, 64 rows each.
+//
+// The k blocks of all tiles, one after another, are cut into equal ranges, one for each cluster of a
+// grid that fits the GPU. A tile whose k is cut is summed in the order of k over its parts: where
+// there are two, by the cluster of the first, which finds the other part long done; else every
+// cluster but the last, which has gone on to other tiles, sums a share of the tile's tokens.
+#pragma once
+
+#include "backend/cuda/kernels/launch.cuh"
+#include "backend/cuda/kernels/tma_sm90.cuh"
+#include "backend/cuda/kernels/wgmma_sm90.cuh"
+
+namespace quire::cuda {
+namespace tokens_gemm {
+
+constexpr int kBlockK = 64;      // elements of k in a stage: 128 bytes a row
+constexpr int kBlockRows = 128;  // of a block; a tile is two
+constexpr int kTileRows = 2 * kBlockRows;
+constexpr int kChunk = 16;    // tokens that are written at once
+constexpr int kMaxParts = 8;  // of a tile's k
+constexpr int kThreads = 384;
+constexpr int kSharedLimit = 227 * 1024;
+constexpr int kStagingBytes = 1280;  // of a warp: 16 tokens of 20 floats
+constexpr int kBarrierBytes = 256;
+
+// A token tile's stages in shared memory.
+template <int kTokens>
+struct TileShape {
+  static constexpr int kWgmmas = kTokens > 256 ? 2 : 1;  // side by side
+  static constexpr int kWgmmaTokens = kTokens / kWgmmas;
+  static constexpr int kWeightBytes = kBlockRows * kBlockK * 2;
+  static constexpr int kStageBytes = kWeightBytes + kTokens * kBlockK * 2;
+  static constexpr int kOtherBytes = 8 * kStagingBytes + kBarrierBytes;
+  static constexpr int kStages = (kSharedLimit - kOtherBytes) / kStageBytes;
+  static constexpr int kStaging = kStages * kStageBytes;  // offset
+  static constexpr int kBarriers = kStaging + 8 * kStagingBytes;
+  static constexpr int kSharedBytes = kStages * kStageBytes + kOtherBytes;
+  static_assert(kTokens % 16 == 0 && kStages * 16 <= kBarrierBytes);
+};
+
+// How the k blocks of all tiles are dealt to clusters: independent of the number of tokens.
+struct Split {
+  unsigned k_blocks, tiles, clusters;
+
+  __host__ __device__ unsigned Begin(unsigned cluster) const {
+    return cluster * (tiles * k_blocks) / clusters;
+  }
+  // The cluster whose range holds the position.
+  __host__ __device__ unsigned Holder(unsigned position) const {
+    return ((position + 1) * clusters - 1) / (tiles * k_blocks);
+  }
+};
+
+struct Params {
+  void* out;           // [m, n]
+  const void* bias;    // [n] ([2 n] with silu) of the weight's type, or null
+  float* partials;     // a slot is [warpgroup][tokens / 8][thread] of 4 floats
+  unsigned* counters;  // zero between launches
+  std::int64_t out_stride;
+  int m, n;
+  unsigned passes;
+  Split split;
+  bool out_float, silu, multicast;
+  unsigned lead;  // k blocks that the first warpgroup is ahead
+  std::uint64_t weight_policy, token_policy;
+};
+
+// A part of a tile's k.
+struct Segment {
+  unsigned tile, begin, end;
+};
+
+// A cluster's range, from which segments are taken.
+struct Range {
+  unsigned position, end, k_blocks;
+
+  __device__ Range(const Split& split, unsigned cluster)
+      : position(split.Begin(cluster)), end(split.Begin(cluster + 1)), k_blocks(split.k_blocks) {}
+  __device__ bool Take(Segment* segment) {
+    if (position >= end) return false;
+    segment->tile = position / k_blocks;
+    segment->begin = position % k_blocks;
+    segment->end = min(k_blocks, segment->begin + (end - position));
+    position += segment->end - segment->begin;
+    return true;
+  }
+};
+
+// A place in the ring of stages.
+template <int kTokens>
+struct Ring {
+  std::uint32_t shared, stage = 0, phase = 0;
+
+  __device__ void Advance() {
+    if (++stage == TileShape<kTokens>::kStages) {
+      stage = 0;
+      phase ^= 1;
+    }
+  }
+  __device__ std::uint32_t Weights() const {
+    return shared + stage * TileShape<kTokens>::kStageBytes;
+  }
+  __device__ std::uint32_t Tokens() const {
+    return Weights() + TileShape<kTokens>::kWeightBytes;
+  }
+  __device__ std::uint32_t Full() const {
+    return shared + TileShape<kTokens>::kBarriers + 16 * stage;
+  }
+  __device__ std::uint32_t Empty() const { return Full() + 8; }
+};
+
+// -- the thread that copies ---------------------------------------------------------------------------
+
+// The k blocks of all of a cluster's segments and passes in order.
+struct Steps {
+  Range range;
+  Segment segment{};
+  unsigned pass = 0, block = 0, passes;
+  bool left;
+
+  __device__ Steps(const Split& split, unsigned cluster, unsigned passes)
+      : range(split, cluster), passes(passes) {
+    left = range.Take(&segment);
+    block = segment.begin;
+  }
+  __device__ void Advance() {
+    if (++block < segment.end) return;
+    if (++pass == passes) {
+      pass = 0;
+      left = range.Take(&segment);
+    }
+    block = segment.begin;
+  }
+};
+
+template <int kTokens>
+__device__ __forceinline__ void LoadWeights(const CUtensorMap* map, const Params& p,
+                                            const Ring<kTokens>& ring, const Steps& at,
+                                            unsigned rank) {
+  BarrierExpect(ring.Full(), TileShape<kTokens>::kStageBytes);
+  const int k = static_cast<int>(at.block * kBlockK);
+  const int block = static_cast<int>(at.segment.tile * 2 + rank);
+  if (p.silu)  // 8 rows of gate, 8 of up, and so on
+    TensorLoad(map, ring.Weights(), ring.Full(), k, 0, 0, block * (kBlockRows / 16),
+               p.weight_policy);
+  else
+    TensorLoad(map, ring.Weights(), ring.Full(), k, block * kBlockRows, p.weight_policy);
+}
+
+template <int kTokens>
+__device__ __forceinline__ void LoadTokens(const CUtensorMap* map, const Params& p,
+                                           const Ring<kTokens>& ring, const Steps& at,
+                                           unsigned rank) {
+  constexpr int kHalf = kTokens / 2;
+  const int k = static_cast<int>(at.block * kBlockK);
+  const int token = static_cast<int>(at.pass * kTokens);
+  if (p.multicast) {
+    TensorLoadMulticast(map, ring.Tokens() + rank * (kHalf * kBlockK * 2), ring.Full(), k,
+                        token + static_cast<int>(rank) * kHalf, 3, p.token_policy);
+    return;
+  }
+  TensorLoad(map, ring.Tokens(), ring.Full(), k, token, p.token_policy);
+  TensorLoad(map, ring.Tokens() + kHalf * kBlockK * 2, ring.Full(), k, token + kHalf,
+             p.token_policy);
+}
+
+// Weights do not depend on the kernel before: as many as fit are on their way before it ends.
+template <int kTokens>
+__device__ __forceinline__ void Copy(const CUtensorMap* weight_map, const CUtensorMap* token_map,
+                                     const Params& p, std::uint32_t shared, unsigned cluster,
+                                     unsigned rank) {
+  int early = 0;
+  {
+    Ring<kTokens> ring{shared};
+    Steps at(p.split, cluster, p.passes);
+    for (; early < TileShape<kTokens>::kStages && at.left; ++early) {
+      LoadWeights(weight_map, p, ring, at, rank);
+      ring.Advance();
+      at.Advance();
+    }
+  }
+  WaitForPrevious();
+  Ring<kTokens> ring{shared};
+  for (Steps at(p.split, cluster, p.passes); at.left; at.Advance()) {
+    if (early > 0) {
+      --early;
+    } else {
+      BarrierWait(ring.Empty(), ring.phase ^ 1);
+      LoadWeights(weight_map, p, ring, at, rank);
+    }
+    LoadTokens(token_map, p, ring, at, rank);
+    ring.Advance();
+  }
+}
+
+// -- writing results ----------------------------------------------------------------------------------
+
+enum class Output { kSixteenBits, kFloat, kSilu };
+
+// Writes what a warp holds: 16 rows of the weight (with silu, 8 of gate and 8 of up), by chunks of
+// 16 tokens, through its own piece of shared memory.
+template <class T, Output kOutput>
+struct Writer {
+  unsigned char* staging;
+  void* out;
+  std::int64_t stride;
+  int lane, row, m, n;  // row: the warp's first column of out
+  float bias[2] = {0, 0};
+
+  __device__ Writer(const Params& p, unsigned char* staging, int block, int warp)
+      : staging(staging),
+        out(p.out),
+        stride(p.out_stride),
+        lane(static_cast<int>(threadIdx.x) % 32),
+        row(kOutput == Output::kSilu ? block * (kBlockRows / 2) + 8 * warp
+                                     : block * kBlockRows + 16 * warp),
+        m(p.m),
+        n(p.n) {
+    if (p.bias == nullptr) return;
+    const int first = row + lane / 4;
+    const int second = first + (kOutput == Output::kSilu ? n : 8);
+    if (first >= n) return;
+    bias[0] = ToFloat(static_cast<const T*>(p.bias)[first]);
+    if (kOutput == Output::kSilu || second < n)
+      bias[1] = ToFloat(static_cast<const T*>(p.bias)[second]);
+  }
+
+  static __device__ std::uint32_t Pack(float low, float high) {
+    const Vector<T, 2> pair{FromFloat<T>(low), FromFloat<T>(high)};
+    return *reinterpret_cast<const std::uint32_t*>(&pair);
+  }
+  static __device__ float Silu(float x) { return x / (1.0F + __expf(-x)); }
+
+  // v [8]: as Wgmma leaves them for tokens `token` to `token` + 15.
+  __device__ __forceinline__ void Chunk(const float* v, int token) const {
+    __syncwarp();
+    if constexpr (kOutput == Output::kFloat) {
+      ChunkFloat(v, token);
+    } else if constexpr (kOutput == Output::kSixteenBits) {
+      constexpr int kPitch = 48;  // bytes of a token's 16 rows and a gap against bank conflicts
+      const std::uint32_t to =
+          SharedAddress(staging) + static_cast<std::uint32_t>((lane % 8 + lane / 16 * 8) * kPitch +
+                                                              lane / 8 % 2 * 16);
+      asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
+                       to),
+                   "r"(Pack(v[0] + bias[0], v[1] + bias[0])),
+                   "r"(Pack(v[2] + bias[1], v[3] + bias[1])),
+                   "r"(Pack(v[4] + bias[0], v[5] + bias[0])),
+                   "r"(Pack(v[6] + bias[1], v[7] + bias[1]))
+                   : "memory");
+      __syncwarp();
+      Store<T>(token + lane / 2, row + lane % 2 * 8, lane / 2 * kPitch + lane % 2 * 16);
+    } else {
+      const std::uint32_t to =
+          SharedAddress(staging) + static_cast<std::uint32_t>(lane % 16 * 16);
+      asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(to),
+                   "r"(Pack(Silu(v[0] + bias[0]) * (v[2] + bias[1]),
+                            Silu(v[1] + bias[0]) * (v[3] + bias[1]))),
+                   "r"(Pack(Silu(v[4] + bias[0]) * (v[6] + bias[1]),
+                            Silu(v[5] + bias[0]) * (v[7] + bias[1])))
+                   : "memory");
+      __syncwarp();
+      if (lane < 16) Store<T>(token + lane, row, lane * 16);
+    }
+  }
+
+  __device__ __forceinline__ void ChunkFloat(const float* v, int token) const {
+    constexpr int kPitch = 20;  // floats of a token's 16 rows and a gap
+    float* to = reinterpret_cast<float*>(staging) + lane % 4 * 2 * kPitch + lane / 4;
+#pragma unroll
+    for (int g = 0; g < 2; ++g) {
+      to[8 * g * kPitch] = v[4 * g] + bias[0];
+      to[(8 * g + 1) * kPitch] = v[4 * g + 1] + bias[0];
+      to[8 * g * kPitch + 8] = v[4 * g + 2] + bias[1];
+      to[(8 * g + 1) * kPitch + 8] = v[4 * g + 3] + bias[1];
+    }
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < 2; ++i)
+      Store<float>(token + lane / 4 + 8 * i, row + lane % 4 * 4,
+                   ((lane / 4 + 8 * i) * kPitch + lane % 4 * 4) * 4);
+  }
+
+  // 16 bytes.
+  template <class U>
+  __device__ __forceinline__ void Store(int token, int column, int from) const {
+    const uint4 value = *reinterpret_cast<const uint4*>(staging + from);
+    if (token < m && column < n)
+      *reinterpret_cast<uint4*>(static_cast<U*>(out) + token * stride + column) = value;
+  }
+};
+
+// Calls f(Output tag) with what the call asks for.
+template <class F>
+__device__ __forceinline__ void WithOutput(const Params& p, F&& f) {
+  if (p.silu) {
+    f(std::integral_constant<Output, Output::kSilu>{});
+  } else if (p.out_float) {
+    f(std::integral_constant<Output, Output::kFloat>{});
+  } else {
+    f(std::integral_constant<Output, Output::kSixteenBits>{});
+  }
+}
+
+// -- tiles whose k is cut -----------------------------------------------------------------------------
+
+// The clusters that share a tile, and a warpgroup's ways to them.
+template <int kTokens>
+struct Parts {
+  static constexpr int kWarpgroupFloats = 64 * kTokens;
+  const Params& p;
+  unsigned first, count, index, pass, rank, warpgroup;
+
+  __device__ Parts(const Params& p, unsigned tile, unsigned cluster, unsigned pass, unsigned rank,
+                   unsigned warpgroup)
+      : p(p), pass(pass), rank(rank), warpgroup(warpgroup) {
+    first = p.split.Holder(tile * p.split.k_blocks);
+    count = p.split.Holder((tile + 1) * p.split.k_blocks - 1) - first + 1;
+    index = cluster - first;
+  }
+  // The sums of part `part`, those of this thread at [g * 512], g counting 8 tokens.
+  __device__ float* Slot(unsigned part) const {
+    const unsigned block = (first + part) * 2 + rank;
+    const unsigned slot = (block * 2 + (part + 1 == count ? 0 : 1)) * p.passes + pass;
+    return p.partials + (std::size_t{slot} * 2 + warpgroup) * kWarpgroupFloats +
+           threadIdx.x % 128 * 4;
+  }
+  // How many parts are there, and how many of their readers have seen it.
+  __device__ unsigned* Counter() const {
+    return p.counters + (((first * 2 + rank) * 2 + warpgroup) * p.passes + pass) * 2;
+  }
+  __device__ void Sync() const { NamedSync(static_cast<int>(1 + warpgroup), 128); }
+
+  __device__ __forceinline__ void Give(const float (&sums)[kTokens / 2]) const {
+    float* to = Slot(index);
+#pragma unroll
+    for (int g = 0; g < kTokens / 8; ++g)
+      __stcg(reinterpret_cast<float4*>(to + g * 512),
+             make_float4(sums[4 * g], sums[4 * g + 1], sums[4 * g + 2], sums[4 * g + 3]));
+    Sync();
+    if (threadIdx.x % 128 == 0) {
+      __threadfence();
+      atomicAdd(Counter(), 1);
+    }
+  }
+  __device__ __forceinline__ void Await(unsigned parts, unsigned readers) const {
+    if (threadIdx.x % 128 == 0) {
+      unsigned seen = 0;
+      do {
+        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(Counter()) : "memory");
+      } while (seen < parts);
+      if (readers == 1 || atomicAdd(Counter() + 1, 1) == readers - 1) {
+        Counter()[0] = 0;
+        Counter()[1] = 0;
+      }
+      __threadfence();
+    }
+    Sync();
+  }
+};
+
+// Adds the second of two parts.
+template <int kTokens>
+__device__ __forceinline__ void AddSecond(const Parts<kTokens>& parts, float (&sums)[kTokens / 2]) {
+  parts.Await(1, 1);
+  const float* from = parts.Slot(1);
+  constexpr int kBatch = 8;
+#pragma unroll
+  for (int begin = 0; begin < kTokens / 8; begin += kBatch) {
+    float4 other[kBatch];
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i)
+      if (begin + i < kTokens / 8)
+        other[i] = __ldcg(reinterpret_cast<const float4*>(from + (begin + i) * 512));
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      if (begin + i >= kTokens / 8) continue;
+      float* sum = sums + 4 * (begin + i);
+      sum[0] += other[i].x;
+      sum[1] += other[i].y;
+      sum[2] += other[i].z;
+      sum[3] += other[i].w;
+    }
+  }
+}
+
+// Sums and writes this cluster's share of the tokens, in the order of k.
+template <int kTokens, class Writer>
+__device__ __forceinline__ void WriteShare(const Parts<kTokens>& parts, const Writer& writer) {
+  const unsigned readers = parts.count - 1;
+  parts.Await(parts.count, readers);
+  constexpr unsigned kChunks = kTokens / kChunk;
+  const unsigned end = (parts.index + 1) * kChunks / readers;
+  const float* from[kMaxParts];
+#pragma unroll
+  for (unsigned part = 0; part < kMaxParts; ++part)
+    from[part] = parts.Slot(min(part, parts.count - 1));
+  for (unsigned chunk = parts.index * kChunks / readers; chunk < end; ++chunk) {
+    const int token = static_cast<int>(parts.pass * kTokens + chunk * kChunk);
+    if (token >= parts.p.m) break;
+    float4 terms[kMaxParts][2];
+#pragma unroll
+    for (unsigned part = 0; part < kMaxParts; ++part)
+      if (part < parts.count)
+        for (int g = 0; g < 2; ++g)
+          terms[part][g] =
+              __ldcg(reinterpret_cast<const float4*>(from[part] + (chunk * 2 + g) * 512));
+    float sums[8] = {terms[0][0].x, terms[0][0].y, terms[0][0].z, terms[0][0].w,
+                     terms[0][1].x, terms[0][1].y, terms[0][1].z, terms[0][1].w};
+#pragma unroll
+    for (unsigned part = 1; part < kMaxParts; ++part) {
+      if (part >= parts.count) continue;
+#pragma unroll
+      for (int g = 0; g < 2; ++g) {
+        sums[4 * g] += terms[part][g].x;
+        sums[4 * g + 1] += terms[part][g].y;
+        sums[4 * g + 2] += terms[part][g].z;
+        sums[4 * g + 3] += terms[part][g].w;
+      }
+    }
+    writer.Chunk(sums, token);
+  }
+}
+
+// -- the warpgroups that multiply -----------------------------------------------------------------------
+
+// A stage has been read, by this warp.
+__device__ __forceinline__ void Release(std::uint32_t empty, bool multicast, unsigned rank) {
+  const unsigned lane = threadIdx.x % 32;
+  if (multicast) {
+    if (lane < 2) BarrierArrive(empty, lane);
+  } else if (lane == 0) {
+    BarrierArrive(empty, rank);
+  }
+}
+
+// sums = the segment's products. After `signal` k blocks the second warpgroup may begin.
+template <class T, int kTokens>
+__device__ __forceinline__ void Multiply(float (&sums)[kTokens / 2], Ring<kTokens>& ring,
+                                         unsigned blocks, const Params& p, unsigned rank,
+                                         unsigned warpgroup, unsigned& signal) {
+  using Shape = TileShape<kTokens>;
+  std::uint32_t last = 0;
+  for (unsigned block = 0; block < blocks; ++block) {
+    BarrierWait(ring.Full(), ring.phase);
+    const std::uint64_t rows = TileDescriptor(ring.Weights() + warpgroup * (64 * kBlockK * 2));
+    const std::uint64_t tokens = TileDescriptor(ring.Tokens());
+    WgmmaFence();
+#pragma unroll
+    for (unsigned step = 0; step < kBlockK / 16; ++step)
+#pragma unroll
+      for (unsigned i = 0; i < Shape::kWgmmas; ++i)
+        Wgmma<T, Shape::kWgmmaTokens>(
+            sums + i * (Shape::kWgmmaTokens / 2), rows + 2 * step,
+            tokens + 2 * step + ((i * Shape::kWgmmaTokens * kBlockK * 2) >> 4),
+            block > 0 || step > 0);
+    WgmmaCommit();
+    WgmmaWait<1>();
+    if (block > 0) Release(last, p.multicast, rank);
+    last = ring.Empty();
+    ring.Advance();
+    if (signal > 0 && --signal == 0) NamedArrive(3, 256);
+  }
+  WgmmaWait<0>();
+  Release(last, p.multicast, rank);
+  WgmmaPin(sums);
+}
+
+// Writes a pass of a segment, or what of it falls to this cluster.
+template <class T, int kTokens>
+__device__ __forceinline__ void Finish(float (&sums)[kTokens / 2], const Parts<kTokens>& parts,
+                                       unsigned tile, unsigned char* staging) {
+  const Params& p = parts.p;
+  const int block = static_cast<int>(tile * 2 + parts.rank);
+  const int warp = static_cast<int>(threadIdx.x / 32);
+  const bool alone = parts.count == 1;
+  const bool first_of_two = parts.count == 2 && parts.index == 0;
+  if (!alone && !first_of_two) {
+    parts.Give(sums);
+    if (parts.index + 1 == parts.count) return;
+    WithOutput(p, [&](auto output) {
+      WriteShare(parts, Writer<T, decltype(output)::value>(p, staging, block, warp));
+    });
+    return;
+  }
+  if (first_of_two) AddSecond(parts, sums);
+  WithOutput(p, [&](auto output) {
+    const Writer<T, decltype(output)::value> writer(p, staging, block, warp);
+#pragma unroll
+    for (int chunk = 0; chunk < kTokens / kChunk; ++chunk) {
+      const int token = static_cast<int>(parts.pass) * kTokens + chunk * kChunk;
+      if (token < p.m) writer.Chunk(sums + 8 * chunk, token);
+    }
+  });
+}
+
+template <class T, int kTokens>
+__device__ __forceinline__ void Compute(const Params& p, unsigned char* shared, unsigned cluster,
+                                        unsigned rank, unsigned warpgroup) {
+  float sums[kTokens / 2];
+  Ring<kTokens> ring{SharedAddress(shared)};
+  unsigned char* staging =
+      shared + TileShape<kTokens>::kStaging + threadIdx.x / 32 * kStagingBytes;
+  Range range(p.split, cluster);
+  Segment segment;
+  unsigned signal = 0;
+  if (warpgroup == 0) signal = min(p.lead, range.end - range.position);
+  if (warpgroup == 1 && p.lead > 0) NamedSync(3, 256);
+  while (range.Take(&segment)) {
+    for (unsigned pass = 0; pass < p.passes; ++pass) {
+      Multiply<T, kTokens>(sums, ring, segment.end - segment.begin, p, rank, warpgroup, signal);
+      const Parts<kTokens> parts(p, segment.tile, cluster, pass, rank, warpgroup);
+      Finish<T, kTokens>(sums, parts, segment.tile, staging);
+    }
+  }
+}
+
+template <class T, int kTokens>
+__global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(kThreads, 1)
+    Kernel(const __grid_constant__ CUtensorMap weight_map,
+           const __grid_constant__ CUtensorMap token_map, const __grid_constant__ Params p) {
+  using Shape = TileShape<kTokens>;
+  extern __shared__ __align__(1024) unsigned char shared[];
+  const unsigned rank = ClusterRank();
+  const unsigned cluster = blockIdx.x / 2;
+  const unsigned warpgroup = threadIdx.x / 128;
+  if (threadIdx.x == 0) {
+    TensorMapPrefetch(&weight_map);
+    TensorMapPrefetch(&token_map);
+    Ring<kTokens> ring{SharedAddress(shared)};
+    for (int i = 0; i < Shape::kStages; ++i, ring.Advance()) {
+      BarrierInit(ring.Full(), 1);
+      BarrierInit(ring.Empty(), p.multicast ? 16 : 8);  // warps that release
+    }
+    BarrierInitFence();
+  }
+  ClusterSync();
+  LetNextStart();
+  if (warpgroup == 2) {
+    FewerRegisters<24>();
+    if (threadIdx.x == 256)
+      Copy<kTokens>(&weight_map, &token_map, p, SharedAddress(shared), cluster, rank);
+  } else {
+    MoreRegisters<240>();
+    WaitForPrevious();
+    Compute<T, kTokens>(p, shared, cluster, rank, warpgroup);
+  }
+  ClusterSync();  // a block's shared memory is there as long as the other may write to it
+}
+
+}  // namespace tokens_gemm
+}  // namespace quire::cuda
