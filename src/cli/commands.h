@@ -13,5 +13,7 @@ Command AddServeCommand(CLI::App& program);
 Command AddEngineCommand(CLI::App& program);  // hidden: the process that serve starts
 Command AddGenerateCommand(CLI::App& program);
 Command AddChatCommand(CLI::App& program);
+Command AddBenchCommand(CLI::App& program);
+Command AddTopoCommand(CLI::App& program);
 
 }  // namespace quire

@@ -43,6 +43,8 @@ int Run(int argc, char** argv) {
       {"serve", AddServeCommand(program)},
       {"chat", AddChatCommand(program)},
       {"generate", AddGenerateCommand(program)},
+      {"bench", AddBenchCommand(program)},
+      {"topo", AddTopoCommand(program)},
       {"engine", AddEngineCommand(program)},
   };
   try {

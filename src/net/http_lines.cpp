@@ -1,6 +1,7 @@
 #include "net/http_lines.h"
 
 #include <algorithm>
+#include <limits>
 
 namespace quire {
 namespace {
@@ -26,6 +27,29 @@ bool IsHttpToken(std::string_view text) {
 
 bool IsHexDigit(char c) {
   return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'F') || (c >= 'a' && c <= 'f');
+}
+
+std::optional<std::uint64_t> ParseHttpLength(std::string_view text) {
+  constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t length = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    const auto digit = static_cast<std::uint64_t>(c - '0');
+    if (length > (kMax - digit) / 10) return std::nullopt;
+    length = length * 10 + digit;
+  }
+  if (text.empty()) return std::nullopt;
+  return length;
+}
+
+bool HttpListHas(std::string_view list, std::string_view word) {
+  while (!list.empty()) {
+    const auto comma = std::min(list.find(','), list.size());
+    const std::string_view item = Trimmed(list.substr(0, comma));
+    if (EqualsIgnoringCase(item, word)) return true;
+    list.remove_prefix(std::min(comma + 1, list.size()));
+  }
+  return false;
 }
 
 std::size_t HttpLineReader::Feed(std::string_view bytes, std::size_t limit) {

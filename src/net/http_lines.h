@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,9 @@ namespace quire {
 
 bool IsHttpToken(std::string_view text);  // RFC 9110's token: not empty
 bool IsHexDigit(char c);
+// Content-Length: digits only; nothing where there are none or the number does not fit.
+std::optional<std::uint64_t> ParseHttpLength(std::string_view text);
+bool HttpListHas(std::string_view list, std::string_view word);  // a comma-separated one
 
 // Owns the line that is being gathered.
 class HttpLineReader {

@@ -1,7 +1,6 @@
 #include "net/http_request_parser.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace quire {
 namespace {
@@ -44,33 +43,6 @@ bool IsPort(std::string_view text) {  // may be empty, by the RFC's grammar
     if (port > 65535) return false;
   }
   return true;
-}
-
-// Digits only; nothing where they are none or the number does not fit.
-std::optional<std::uint64_t> ParseLength(std::string_view text) {
-  constexpr std::uint64_t kMax = std::numeric_limits<std::uint64_t>::max();
-  std::uint64_t length = 0;
-  for (const char c : text) {
-    if (!IsDigit(c)) return std::nullopt;
-    const auto digit = static_cast<std::uint64_t>(c - '0');
-    if (length > (kMax - digit) / 10) return std::nullopt;
-    length = length * 10 + digit;
-  }
-  if (text.empty()) return std::nullopt;
-  return length;
-}
-
-// Whether a comma-separated list holds the word.
-bool Lists(std::string_view list, std::string_view word) {
-  while (!list.empty()) {
-    const auto comma = std::min(list.find(','), list.size());
-    std::string_view item = list.substr(0, comma);
-    while (!item.empty() && (item.front() == ' ' || item.front() == '\t')) item.remove_prefix(1);
-    while (!item.empty() && (item.back() == ' ' || item.back() == '\t')) item.remove_suffix(1);
-    if (EqualsIgnoringCase(item, word)) return true;
-    list.remove_prefix(std::min(comma + 1, list.size()));
-  }
-  return false;
 }
 
 }  // namespace
@@ -212,7 +184,7 @@ std::optional<HttpFault> HttpRequestParser::ReadFraming() {
   }
   for (const HttpHeader& header : head.headers) {
     if (!EqualsIgnoringCase(header.name, "Content-Length")) continue;
-    const auto number = ParseLength(header.value);
+    const auto number = ParseHttpLength(header.value);
     if (!number || header.value != *length) {
       return HttpFault{400, "the Content-Length header is not one whole number"};
     }
@@ -224,7 +196,7 @@ std::optional<HttpFault> HttpRequestParser::ReadFraming() {
 void HttpRequestParser::ReadConnectionAndExpect() {
   request_.keep_alive = request_.minor_version > 0;
   for (const HttpHeader& header : request_.head.headers) {
-    if (EqualsIgnoringCase(header.name, "Connection") && Lists(header.value, "close")) {
+    if (EqualsIgnoringCase(header.name, "Connection") && HttpListHas(header.value, "close")) {
       request_.keep_alive = false;
     }
     // RFC 9110, 10.1.1: of an HTTP/1.0 client, 100-continue is ignored.

@@ -345,8 +345,8 @@ struct ChangeSpace {
 };
 
 // Adds biases and masks tokens of the lists of a row. All threads of the block call it.
-__device__ __noinline__ void ApplyLists(const SamplingArgs& args, const SamplingRow& how,
-                                        int segment, float* values, ChangeSpace* space) {
+inline __device__ __noinline__ void ApplyLists(const SamplingArgs& args, const SamplingRow& how,
+                                               int segment, float* values, ChangeSpace* space) {
   const int thread = static_cast<int>(threadIdx.x);
   const std::int32_t begin = segment * kSegment;
   const auto inside = [&](TokenId token) {

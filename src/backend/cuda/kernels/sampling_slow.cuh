@@ -119,9 +119,10 @@ __device__ __noinline__ Best SlowBest(const SamplingArgs& args, const Plan& plan
 }
 
 // The least key of the row that is greater than `last`; in every thread. shared: [kWarps].
-__device__ __noinline__ unsigned long long SlowNextKey(const float* logits, std::int64_t vocab,
-                                                       int segments, unsigned long long last,
-                                                       unsigned long long* shared) {
+inline __device__ __noinline__ unsigned long long SlowNextKey(const float* logits,
+                                                              std::int64_t vocab, int segments,
+                                                              unsigned long long last,
+                                                              unsigned long long* shared) {
   unsigned long long next = ~0ULL;
   for (int s = 0; s < segments; ++s) {
     for (int i = 0; i < kHeld; ++i) {
