@@ -98,10 +98,59 @@ void AttentionPlanner::Divide(const Item& item, int kv_head) {
     NextWorker();
   }
   Give(piece, tiles);
+  EndItem();
+}
+
+void AttentionPlanner::EndItem() {
   const auto parts = static_cast<int>(item_pieces_.size());
   if (parts == 1) return;
   for (const int index : item_pieces_) pieces_[static_cast<std::size_t>(index)].num_slots = parts;
   num_slots_ += parts;
+}
+
+// The size of equal pieces, of which there is at most one a worker; 0 where contiguous runs of keys
+// are clearly more even.
+int AttentionPlanner::EqualTiles() const {
+  const std::int64_t workers = division_.workers / division_.kv_heads;
+  const auto num_items = static_cast<std::int64_t>(items_.size());
+  if (!division_.split || num_items > workers) return 0;
+  std::int64_t total = 0;
+  int high = division_.min_tiles;
+  for (const Item& item : items_) {
+    total += item.tiles;
+    high = std::max(high, item.tiles);
+  }
+  int low = division_.min_tiles;  // the answer is in [low, high]
+  while (low < high) {
+    const int middle = (low + high) / 2;
+    std::int64_t parts = 0;
+    for (const Item& item : items_) parts += std::max(1, (item.tiles + middle - 1) / middle);
+    if (parts <= workers) {
+      high = middle;
+    } else {
+      low = middle + 1;
+    }
+  }
+  const std::int64_t even = (total + division_.overhead * num_items) / workers;
+  return low <= division_.min_tiles || low <= even + even / 8 ? low : 0;
+}
+
+void AttentionPlanner::DivideEqually(const Item& item, int kv_head, int tiles) {
+  AttentionPiece piece = item.piece;
+  piece.kv_head = kv_head;
+  piece.first_slot = num_slots_;
+  const int parts = std::max(1, (item.tiles + tiles - 1) / tiles);
+  item_pieces_.clear();
+  for (int part = 0; part < parts; ++part) {
+    const auto first = static_cast<int>(std::int64_t{item.tiles} * part / parts);
+    const auto next = static_cast<int>(std::int64_t{item.tiles} * (part + 1) / parts);
+    piece.slot = part;
+    piece.begin = item.piece.begin + first * division_.tile_keys;
+    piece.end = std::min(item.piece.end, item.piece.begin + next * division_.tile_keys);
+    Give(piece, next - first);
+    NextWorker();
+  }
+  EndItem();
 }
 
 std::span<const AttentionPiece> AttentionPlanner::Plan(const AttentionDivision& division,
@@ -114,8 +163,15 @@ std::span<const AttentionPiece> AttentionPlanner::Plan(const AttentionDivision& 
   worker_ = -1;
   load_ = 0;
   NextWorker();
+  const int tiles = EqualTiles();
   for (int head = 0; head < division.kv_heads; ++head) {
-    for (const Item& item : items_) Divide(item, head);
+    for (const Item& item : items_) {
+      if (tiles > 0) {
+        DivideEqually(item, head, tiles);
+      } else {
+        Divide(item, head);
+      }
+    }
   }
   QUIRE_CHECK(num_slots_ <= MaxSlots(division));
   return pieces_;

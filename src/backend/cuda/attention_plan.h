@@ -28,7 +28,8 @@ struct AttentionStep {
   int window = 0;
 };
 
-// Divides sequences among workers so that each gets a contiguous run of keys of about equal cost;
+// Divides sequences among workers. Where there are fewer tiles of rows than workers, each is cut into
+// equal pieces, one a worker; else each worker gets a contiguous run of keys of about equal cost,
 // whole rows where that is nearly as even.
 class AttentionPlanner {
  public:
@@ -52,9 +53,12 @@ class AttentionPlanner {
                  std::span<const std::int32_t> sequences);
   void Give(const AttentionPiece& piece, int tiles);
   void NextWorker();
-  bool FitsWhole(int tiles) const;
   int Room() const;
+  bool FitsWhole(int tiles) const;
   void Divide(const Item& item, int kv_head);
+  int EqualTiles() const;
+  void DivideEqually(const Item& item, int kv_head, int tiles);
+  void EndItem();
 
   AttentionDivision division_;
   std::vector<Item> items_;

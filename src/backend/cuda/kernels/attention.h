@@ -37,6 +37,10 @@ struct AttentionArgs {
   int head_dim = 0;
   int num_heads = 0;
   int num_kv_heads = 0;
+  int group = 1;  // num_heads / num_kv_heads
+  // Packed row r is of token r / group: the upper half of r · group_inverse, where the group is
+  // more than 1 and r · group < 2^32.
+  std::uint32_t group_inverse = 0;
   int block_size = 0;
   int block_shift = 0;  // log2(block_size)
   int window = 0;  // 0: none; else a token sees itself and window − 1 tokens before it
@@ -61,8 +65,6 @@ struct AttentionArgs {
   const std::int32_t* query_start = nullptr;
   const std::int32_t* context_len = nullptr;
   const std::int32_t* block_start = nullptr;
-
-  constexpr int group() const { return num_heads / num_kv_heads; }
 };
 
 }  // namespace quire::cuda

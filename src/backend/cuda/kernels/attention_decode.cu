@@ -214,14 +214,16 @@ __device__ __forceinline__ void ComputeTile(std::uint32_t stage, float scale, in
                                             const RowBounds& bounds, Softmax<kDim>& state) {
   const int lane = threadIdx.x % 32;
   const int matrix = lane / 8;
-  float s[2][4] = {};
+  float s[2][4] = {}, odd[2][4] = {};  // of the even and the odd steps: shorter chains
   const int key_row = matrix / 2 * 8 + lane % 8;
 #pragma unroll
   for (int k = 0; k < Shape<kDim>::kSteps; ++k) {
     const Fragment4 b = LoadMatrices(stage + TileOffset<kDim>(key_row, 2 * k + matrix % 2));
-    Multiply<T>(s[0], q[k], b.x[0], b.x[1]);
-    Multiply<T>(s[1], q[k], b.x[2], b.x[3]);
+    Multiply<T>(k % 2 == 0 ? s[0] : odd[0], q[k], b.x[0], b.x[1]);
+    Multiply<T>(k % 2 == 0 ? s[1] : odd[1], q[k], b.x[2], b.x[3]);
   }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) s[i / 4][i % 4] += odd[i / 4][i % 4];
   Normalize<kDim>(s, scale, tile, bounds, state);
   const Fragment4 p = {{Pack<T>(s[0][0], s[0][1]), Pack<T>(s[0][2], s[0][3]),
                         Pack<T>(s[1][0], s[1][1]), Pack<T>(s[1][2], s[1][3])}};
@@ -337,42 +339,57 @@ __device__ __forceinline__ void StoreSlot(const Share<kDim>& share, float* slot,
   }
 }
 
-// Adds the slots up in their order.
+// Adds the slots' rows g + 8 · r up in their order. Eight slots are loaded at a time.
 template <int kDim>
-__device__ __forceinline__ Share<kDim> AddSlots(const float* slots, std::int64_t stride,
-                                                  int num_slots, int num_rows) {
+__device__ __forceinline__ void AddSlotRows(const float* slots, std::int64_t stride, int num_slots,
+                                            int r, Share<kDim>& share) {
   using S = Shape<kDim>;
+  constexpr int kBatch = 8;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  Share<kDim> share = {};
-  share.max[0] = share.max[1] = -INFINITY;
-#pragma unroll 4
-  for (int i = 0; i < num_slots; ++i) {
-    const float* slot = slots + i * stride;
-    const auto* from = reinterpret_cast<const float2*>(slot) + warp * S::kMyTiles * 32 + lane;
-    float old_weight[2], weight[2];
+  const int row = lane / 4 + 8 * r;
+  const std::int64_t offset = ((r * S::kColumnTiles + warp * S::kMyTiles) * 32 + lane) * 2;
+  float max = -INFINITY, sum = 0;
+  float2 out[S::kMyTiles] = {};
+  for (int first = 0; first < num_slots; first += kBatch) {
+    float slot_max[kBatch], slot_sum[kBatch];
+    float2 x[kBatch][S::kMyTiles];
 #pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const float max = __ldcg(slot + 16 * kDim + lane / 4 + 8 * r);
-      const float sum = __ldcg(slot + 16 * kDim + 16 + lane / 4 + 8 * r);
-      const float both = fmaxf(share.max[r], max);
-      old_weight[r] = Weight(share.max[r], both);
-      weight[r] = Weight(max, both);
-      share.max[r] = both;
-      share.sum[r] = share.sum[r] * old_weight[r] + sum * weight[r];
+    for (int i = 0; i < kBatch; ++i) {
+      const bool valid = first + i < num_slots;
+      const float* slot = slots + (valid ? first + i : first) * stride;
+      slot_max[i] = __ldcg(slot + 16 * kDim + row);
+      slot_sum[i] = __ldcg(slot + 16 * kDim + 16 + row);
+      if (!valid) slot_max[i] = -INFINITY;  // its weight is 0
+#pragma unroll
+      for (int n = 0; n < S::kMyTiles; ++n) {
+        x[i][n] = __ldcg(reinterpret_cast<const float2*>(slot + offset) + n * 32);
+      }
     }
+    float both = max;
 #pragma unroll
-    for (int n = 0; n < S::kMyTiles; ++n) {
-      const float2 low = __ldcg(from + n * 32);
-      float2 high = make_float2(0, 0);
-      if (num_rows > 8) high = __ldcg(from + (S::kColumnTiles + n) * 32);
-      float4& out = share.out[n];
-      out.x = out.x * old_weight[0] + low.x * weight[0];
-      out.y = out.y * old_weight[0] + low.y * weight[0];
-      out.z = out.z * old_weight[1] + high.x * weight[1];
-      out.w = out.w * old_weight[1] + high.y * weight[1];
+    for (const float m : slot_max) both = fmaxf(both, m);
+    const float old_weight = Weight(max, both);
+    max = both;
+    sum *= old_weight;
+#pragma unroll
+    for (float2& o : out) o = make_float2(o.x * old_weight, o.y * old_weight);
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const float weight = Weight(slot_max[i], both);
+      sum += weight * slot_sum[i];
+#pragma unroll
+      for (int n = 0; n < S::kMyTiles; ++n) {
+        out[n].x += weight * x[i][n].x;
+        out[n].y += weight * x[i][n].y;
+      }
     }
   }
-  return share;
+  share.sum[r] = sum;
+#pragma unroll
+  for (int n = 0; n < S::kMyTiles; ++n) {
+    (r == 0 ? share.out[n].x : share.out[n].z) = out[n].x;
+    (r == 0 ? share.out[n].y : share.out[n].w) = out[n].y;
+  }
 }
 
 template <typename T, int kDim>
@@ -419,7 +436,8 @@ __device__ __forceinline__ bool MergePieces(const AttentionArgs& args, const Att
   }
   __syncthreads();
   if (exchange.is_last == 0) return false;
-  share = AddSlots<kDim>(slots, stride, piece.num_slots, piece.num_rows);
+  AddSlotRows<kDim>(slots, stride, piece.num_slots, 0, share);
+  if (piece.num_rows > 8) AddSlotRows<kDim>(slots, stride, piece.num_slots, 1, share);
   return true;
 }
 

@@ -41,8 +41,8 @@ __device__ Task TaskOf(const AttentionArgs& args) {
   Task task;
   task.token = blockIdx.x;
   task.kv_head = blockIdx.y;
-  task.first_head = task.kv_head * args.group() + blockIdx.z * kHeads;
-  task.num_heads = min(kHeads, args.group() - static_cast<int>(blockIdx.z) * kHeads);
+  task.first_head = task.kv_head * args.group + blockIdx.z * kHeads;
+  task.num_heads = min(kHeads, args.group - static_cast<int>(blockIdx.z) * kHeads);
   const int sequence = SequenceOf(args, task.token);
   const int end_row = args.query_start[sequence + 1];
   task.end = task.token < end_row ? args.context_len[sequence] - (end_row - 1 - task.token) : 0;
@@ -205,7 +205,7 @@ __global__ void __launch_bounds__(kWarps * 32)
 
 template <typename T, int kHeads, int kColumns>
 void LaunchKernel(const AttentionArgs& args, cudaStream_t stream) {
-  const dim3 grid(args.num_tokens, args.num_kv_heads, CeilDiv(args.group(), kHeads));
+  const dim3 grid(args.num_tokens, args.num_kv_heads, CeilDiv(args.group, kHeads));
   auto* kernel = args.head_dim % 4 == 0 ? GenericKernel<T, kHeads, kColumns, true>
                                         : GenericKernel<T, kHeads, kColumns, false>;
   Launch(kernel, grid, dim3(kWarps * 32), 0, stream, args);
@@ -224,8 +224,8 @@ void AttentionGeneric(const AttentionArgs& args, cudaStream_t stream) {
   if (args.num_tokens == 0) return;
   WithFloatType(args.dtype, [&](auto tag) {
     using T = typename decltype(tag)::Type;
-    if (args.group() == 1) return LaunchColumns<T, 1>(args, stream);
-    if (args.group() <= 4) return LaunchColumns<T, 4>(args, stream);
+    if (args.group == 1) return LaunchColumns<T, 1>(args, stream);
+    if (args.group <= 4) return LaunchColumns<T, 4>(args, stream);
     LaunchColumns<T, 8>(args, stream);
   });
 }

@@ -210,8 +210,8 @@ __device__ __forceinline__ void ComputePiece(const AttentionArgs& args, const At
   copier.CopyValues(piece.begin, values);
   CommitCopies();
   // Keys in front of full_end are seen by all rows, unless a window hides them.
-  const int full_end = piece.position + piece.first_row / args.group() + 1;
-  const int last_token = (piece.first_row + piece.num_rows - 1) / args.group();
+  const int full_end = piece.position + TokenOf(args, piece.first_row) + 1;
+  const int last_token = TokenOf(args, piece.first_row + piece.num_rows - 1);
   const int hidden = args.window > 0 ? piece.position + last_token + 1 - args.window : 0;
   Softmax<kDim> state[S::kRowTiles];
   int stage = 0;
@@ -246,6 +246,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x);
   WaitForPrevious();
   while (piece.num_rows > 0) {
+    if (piece.next < 0) LetNextStart();
     ComputePiece<T, kDim>(args, piece, SharedAddress(shared));
     if (piece.next < 0) break;
     piece = LoadPiece(args.pieces, piece.next);

@@ -3,12 +3,12 @@
 // q, out [tokens, num_heads, kDim]; cache [blocks][2][num_kv_heads][block_size][kDim]; bf16 or f16.
 //
 // A block of threads walks its worker's list of pieces. Of its three warpgroups the first copies,
-// ahead of the others and over the ends of pieces: one warp keys and values, a box of up to 16 keys
-// of one block at a time, and three warps the queries. The other two compute 64 rows each and take
+// ahead of the others and over the ends of pieces: a warp keys and a warp values, up to 16 of one
+// block at a time, and two warps the queries. The other two compute 64 rows each and take
 // turns on the tensor cores: while one multiplies, the other exponentiates. The order of summation
 // of a row is: the tiles, ascending; the slots of its pieces.
+#include <algorithm>
 #include <bit>
-#include <mutex>
 
 #include "backend/cuda/kernels/attention_prefill.h"
 #include "backend/cuda/kernels/attention_rows.cuh"
@@ -22,7 +22,7 @@ using namespace attention;  // NOLINT: the kernels' own pieces
 
 constexpr int kGroupThreads = 128;
 constexpr int kThreads = 3 * kGroupThreads;
-constexpr int kQueryThreads = 96;  // that copy queries
+constexpr int kQueryThreads = 64;  // that copy queries
 constexpr int kStages = 2;         // tiles of keys, and of values, under way
 
 template <int kDim>
@@ -47,7 +47,7 @@ template <int kDim>
 struct Shared {
   using S = Shape<kDim>;
   char keys[kStages][S::kTileBytes];  // [kDim / 64][kKeys] rows of 128 bytes, swizzled
-  char values[kStages][S::kTileBytes];
+  char values[kStages][S::kTileBytes];  // [kKeys / unit][kDim / 64][unit] such rows
   char queries[S::kQueryStages][2 * S::kGroupBytes];  // [2 groups][kDim / 64][64] such rows
   AttentionPiece pieces[S::kQueryStages];
   std::uint64_t keys_full[kStages], keys_empty[kStages];
@@ -78,43 +78,53 @@ struct TileRows {
         end(min(keys, end_key - tile)) {}
 };
 
-// One warp: a tile of keys or of values, one box of `unit` keys and 64 columns after another.
-template <int kDim>
-__device__ __forceinline__ void CopyTile(const AttentionArgs& args, const CUtensorMap& map,
-                                         const AttentionPiece& piece, int tile, int first_key,
-                                         bool values, char* to, std::uint64_t& full) {
-  const int unit = min(args.block_size, 16);
-  const TileRows rows(first_key, piece.end, tile, Shape<kDim>::kKeys, unit);
-  const int first = rows.begin / unit, count = (rows.end + unit - 1) / unit - first;
-  const int lane = threadIdx.x % 32;
-  if (lane == 0) ArriveExpecting(full, count * unit * kDim * 2);
-  __syncwarp();
-  for (int i = lane; i < count * (kDim / 64); i += 32) {
-    const int row = (first + i % count) * unit, column = i / count;
-    const int key = tile + row;
-    const int id = max(0, __ldg(args.blocks + piece.first_block + (key >> args.block_shift)));
-    const int y = ((id * 2 + (values ? 1 : 0)) * args.num_kv_heads + piece.kv_head) *
-                      args.block_size +
-                  (key & (args.block_size - 1));
-    LoadBox(map, column * 64, y, SharedAddress(to + column * Shape<kDim>::kColumnBytes + row * 128),
-            full);
-  }
-}
+// Keys of one block that are copied at once.
+__device__ __forceinline__ int UnitOf(const AttentionArgs& args) { return min(args.block_size, 16); }
 
-template <int kDim>
-__device__ __forceinline__ void CopyKeysAndValues(const AttentionArgs& args, const CUtensorMap& map,
-                                                  Shared<kDim>& shared) {
+// One warp copies the keys, or the values, of all pieces.
+template <int kDim, bool kValues>
+__device__ __forceinline__ void CopyTiles(const AttentionArgs& args, const CUtensorMap& map,
+                                          Shared<kDim>& shared) {
+  constexpr int kKeys = Shape<kDim>::kKeys;
+  constexpr int kBoxes = kValues ? 1 : kDim / 64;  // of a unit
+  const int unit = UnitOf(args), lane = threadIdx.x % 32;
+  auto& empty = kValues ? shared.values_empty : shared.keys_empty;
+  auto& full = kValues ? shared.values_full : shared.keys_full;
+  auto& buffers = kValues ? shared.values : shared.keys;
   Turn<kStages> turn;
   AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x);
   while (piece.num_rows > 0) {
     const int first_key = FirstKey(args, piece);
-    for (int tile = piece.begin; tile < piece.end; tile += Shape<kDim>::kKeys) {
-      Wait(shared.keys_empty[turn.index], turn.parity ^ 1);
-      CopyTile<kDim>(args, map, piece, tile, first_key, false, shared.keys[turn.index],
-                     shared.keys_full[turn.index]);
-      Wait(shared.values_empty[turn.index], turn.parity ^ 1);
-      CopyTile<kDim>(args, map, piece, tile, first_key, true, shared.values[turn.index],
-                     shared.values_full[turn.index]);
+    // Lane i's block of the i-th unit of the tile.
+    const auto block_at = [&](int tile) {
+      const int key = tile + lane * unit;
+      const bool valid = lane * unit < kKeys && key < piece.end;
+      return valid ? max(0, __ldg(args.blocks + piece.first_block + (key >> args.block_shift))) : 0;
+    };
+    int block = block_at(piece.begin);
+    for (int tile = piece.begin; tile < piece.end; tile += kKeys) {
+      const int next_block = block_at(tile + kKeys);
+      const TileRows rows(first_key, piece.end, tile, kKeys, unit);
+      Wait(empty[turn.index], turn.parity ^ 1);
+      const std::uint32_t to = SharedAddress(buffers[turn.index]);
+      if (Elected()) {
+        const int units = (rows.end - rows.begin + unit - 1) / unit;
+        ArriveExpecting(full[turn.index], units * unit * kDim * 2);
+      }
+      for (int row = rows.begin; row < rows.end; row += unit) {
+        const int id = __shfl_sync(~0U, block, row / unit);
+        const int y = ((id * 2 + (kValues ? 1 : 0)) * args.num_kv_heads + piece.kv_head) *
+                          args.block_size +
+                      ((tile + row) & (args.block_size - 1));
+        if (Elected()) {
+#pragma unroll
+          for (int i = 0; i < kBoxes; ++i) {
+            const int offset = kValues ? row * kDim * 2 : i * Shape<kDim>::kColumnBytes + row * 128;
+            LoadBox(map, y, i, to + offset, full[turn.index]);
+          }
+        }
+      }
+      block = next_block;
       turn.Next();
     }
     if (piece.next < 0) return;
@@ -122,12 +132,12 @@ __device__ __forceinline__ void CopyKeysAndValues(const AttentionArgs& args, con
   }
 }
 
-// Three warps: the queries of each piece, and the piece itself; at the end one without rows.
+// Two warps: the queries of each piece, and the piece itself; at the end one without rows.
 template <typename T, int kDim>
 __device__ __forceinline__ void CopyQueries(const AttentionArgs& args, Shared<kDim>& shared) {
   using S = Shape<kDim>;
   constexpr int kChunks = kDim / 8;  // of a row, 16 bytes each
-  const int thread = threadIdx.x - 32;
+  const int thread = threadIdx.x - 64;
   Turn<S::kQueryStages> turn;
   AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x);
   for (;;) {
@@ -150,6 +160,7 @@ __device__ __forceinline__ void CopyQueries(const AttentionArgs& args, Shared<kD
     Arrive(shared.queries_full[turn.index]);
     turn.Next();
     if (num_rows == 0) return;
+    if (piece.next < 0) LetNextStart();
     if (piece.next >= 0) {
       piece = LoadPiece(args.pieces, piece.next);
     } else {
@@ -169,17 +180,18 @@ class Computer {
         shared_(shared),
         group_(threadIdx.x / kGroupThreads - 1),
         row_(group_ * S::kGroupRows + threadIdx.x % kGroupThreads / 32 * 16 + threadIdx.x % 32 / 4),
+        unit_(UnitOf(args)),
         scale_(args.scale * kLog2E) {}
 
   // The scores of the next tile of keys, left under way.
   __device__ __forceinline__ void StartScores(std::uint32_t queries, float (&s)[S::kKeyTiles][4]) {
-    const std::uint32_t keys = SharedAddress(shared_.keys[keys_.index]);
+    const Descriptor a(queries, 1024, 16);
+    const Descriptor b(SharedAddress(shared_.keys[keys_.index]), 1024, 16);
     FenceWgmma();
 #pragma unroll
     for (int k = 0; k < kDim / 16; ++k) {
-      MultiplyShared<T, S::kKeyTiles>(
-          s, Descriptor(queries + k / 4 * (64 * 128) + k % 4 * 32, 16),
-          Descriptor(keys + k / 4 * S::kColumnBytes + k % 4 * 32, 16), k > 0);
+      MultiplyShared<T, S::kKeyTiles>(s, a.At(k / 4 * (64 * 128) + k % 4 * 32),
+                                      b.At(k / 4 * S::kColumnBytes + k % 4 * 32), k > 0);
     }
     CommitWgmma();
   }
@@ -187,12 +199,12 @@ class Computer {
   // out += p · values of the next tile, left under way.
   __device__ __forceinline__ void StartOutput(const Fragment4 (&p)[S::kKeys / 16],
                                               float (&out)[kDim / 8][4]) {
-    const std::uint32_t values = SharedAddress(shared_.values[values_.index]);
+    const Descriptor b(SharedAddress(shared_.values[values_.index]),
+                       unit_ == 16 ? 1024 : 8 * kDim * 2, unit_ * 128);
     FenceWgmma();
 #pragma unroll
     for (int k = 0; k < S::kKeys / 16; ++k) {
-      MultiplyRegisters<T, kDim / 8>(out, p[k],
-                                     Descriptor(values + k * (16 * 128), S::kColumnBytes));
+      MultiplyRegisters<T, kDim / 8>(out, p[k], b.At(k * (16 * kDim * 2)));
     }
     CommitWgmma();
   }
@@ -221,13 +233,12 @@ class Computer {
                                               int first_key) const {
     if (tile >= first_key && tile + S::kKeys <= piece.end) return;
     Wait(shared_.values_full[values_.index], values_.parity);
-    const TileRows rows(first_key, piece.end, tile, S::kKeys, min(args_.block_size, 16));
     char* values = shared_.values[values_.index];
     for (int i = threadIdx.x % kGroupThreads; i < S::kKeys * (kDim / 8); i += kGroupThreads) {
       const int row = i / (kDim / 8), chunk = i % (kDim / 8);
-      if (row >= rows.begin && row < rows.end) continue;
-      *reinterpret_cast<uint4*>(values + chunk / 8 * S::kColumnBytes + row * 128 +
-                                chunk % 8 * 16) = uint4{};
+      if (tile + row >= first_key && tile + row < piece.end) continue;
+      *reinterpret_cast<uint4*>(values + (row & -unit_) * kDim * 2 + chunk / 8 * unit_ * 128 +
+                                (row & (unit_ - 1)) * 128 + chunk % 8 * 16) = uint4{};
     }
     FenceAsyncProxy();
     SyncThreads(kGroup + group_, kGroupThreads);
@@ -255,10 +266,9 @@ class Computer {
     const RowBounds bounds(args_, piece, row_);
     const int first_key = FirstKey(args_, piece);
     // Keys in front of full_end are seen by all rows, unless a window hides them.
-    const int full_end = piece.position + piece.first_row / args_.group() + 1;
-    const int hidden = args_.window > 0 ? piece.position + 1 - args_.window +
-                                              (piece.first_row + piece.num_rows - 1) / args_.group()
-                                        : 0;
+    const int full_end = piece.position + TokenOf(args_, piece.first_row) + 1;
+    const int last_token = TokenOf(args_, piece.first_row + piece.num_rows - 1);
+    const int hidden = args_.window > 0 ? piece.position + last_token + 1 - args_.window : 0;
     const auto is_masked = [&](int tile) { return tile + S::kKeys > full_end || tile < hidden; };
     float s[S::kKeyTiles][4], weight[2];
     Fragment4 p[S::kKeys / 16];
@@ -313,6 +323,7 @@ class Computer {
   const AttentionArgs& args_;
   Shared<kDim>& shared_;
   const int group_, row_;  // row: of the tile, the first of the two that this thread holds parts of
+  const int unit_;
   const float scale_;
   Turn<kStages> keys_, values_;
 };
@@ -336,12 +347,14 @@ __device__ __forceinline__ void InitBarriers(Shared<kDim>& shared) {
 template <typename T, int kDim>
 __global__ void __launch_bounds__(kThreads, 1)
     PrefillSm90Kernel(const __grid_constant__ AttentionArgs args,
-                      const __grid_constant__ CUtensorMap map) {
+                      const __grid_constant__ CUtensorMap keys,
+                      const __grid_constant__ CUtensorMap values) {
   extern __shared__ char dynamic[];
   auto& shared = *reinterpret_cast<Shared<kDim>*>(
       dynamic + (1024 - SharedAddress(dynamic) % 1024) % 1024);
   if (threadIdx.x == 0) {
-    PrefetchMap(map);
+    PrefetchMap(keys);
+    PrefetchMap(values);
     InitBarriers(shared);
   }
   __syncthreads();
@@ -349,7 +362,9 @@ __global__ void __launch_bounds__(kThreads, 1)
   if (threadIdx.x < kGroupThreads) {
     LowerRegisters<40>();
     if (threadIdx.x < 32) {
-      CopyKeysAndValues<kDim>(args, map, shared);
+      CopyTiles<kDim, false>(args, keys, shared);
+    } else if (threadIdx.x < 64) {
+      CopyTiles<kDim, true>(args, values, shared);
     } else {
       CopyQueries<T, kDim>(args, shared);
     }
@@ -401,19 +416,22 @@ EncodeTiled Encoder() {
   return function;
 }
 
-// The cache as a matrix of rows of head_dim, to be read in boxes of 64 columns.
-CUtensorMap CacheMap(const AttentionArgs& args) {
+// The cache as a matrix [head_dim / 64][rows][64], to be read in boxes of the rows of one unit and
+// `slices` slices.
+CUtensorMap CacheMap(const AttentionArgs& args, int slices) {
   CUtensorMap map{};
+  const auto head_dim = static_cast<cuuint64_t>(args.head_dim);
   const cuuint64_t rows = static_cast<cuuint64_t>(args.num_blocks) * 2 *
                           static_cast<cuuint64_t>(args.num_kv_heads * args.block_size);
-  const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(args.head_dim), rows};
-  const cuuint64_t strides[1] = {static_cast<cuuint64_t>(args.head_dim) * 2};
-  const cuuint32_t box[2] = {64, static_cast<cuuint32_t>(args.block_size < 16 ? args.block_size : 16)};
-  const cuuint32_t steps[2] = {1, 1};
+  const cuuint64_t sizes[3] = {64, rows, head_dim / 64};
+  const cuuint64_t strides[2] = {head_dim * 2, 128};  // bytes
+  const cuuint32_t box[3] = {64, static_cast<cuuint32_t>(std::min(args.block_size, 16)),
+                             static_cast<cuuint32_t>(slices)};
+  const cuuint32_t steps[3] = {1, 1, 1};
   Encoder()(&map,
             args.dtype == DType::kBF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
                                        : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-            2, const_cast<void*>(args.cache), sizes, strides, box, steps,
+            3, const_cast<void*>(args.cache), sizes, strides, box, steps,
             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   return map;
@@ -447,7 +465,7 @@ int AttentionPrefillSm90Prepare(DType dtype, int head_dim) {
 void AttentionPrefillSm90(const AttentionArgs& args, cudaStream_t stream) {
   Launch(KernelOf(args.dtype, args.head_dim), dim3(static_cast<unsigned>(args.num_workers)),
          dim3(kThreads), static_cast<std::size_t>(SharedBytes(args.head_dim)), stream, args,
-         CacheMap(args));
+         CacheMap(args, 1), CacheMap(args, args.head_dim / 64));
 }
 
 }  // namespace quire::cuda

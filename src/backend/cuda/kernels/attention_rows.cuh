@@ -18,10 +18,14 @@ __device__ __forceinline__ AttentionPiece LoadPiece(const AttentionPiece* pieces
   return piece;
 }
 
+__device__ __forceinline__ int TokenOf(const AttentionArgs& args, int row) {
+  return args.group == 1 ? row : static_cast<int>(__umulhi(row, args.group_inverse));
+}
+
 // The first key that any row of the piece sees.
 __device__ __forceinline__ int FirstKey(const AttentionArgs& args, const AttentionPiece& piece) {
   if (args.window == 0) return piece.begin;
-  return max(piece.begin, piece.position + piece.first_row / args.group() + 1 - args.window);
+  return max(piece.begin, piece.position + TokenOf(args, piece.first_row) + 1 - args.window);
 }
 
 // Element [row][0] of a matrix [tokens, num_heads, kDim] for packed row `row` of the piece.
@@ -29,9 +33,9 @@ template <int kDim>
 __device__ __forceinline__ std::int64_t RowOffset(const AttentionArgs& args,
                                                   const AttentionPiece& piece, int kv_head,
                                                   std::int64_t stride, int row) {
-  const int group = args.group();
-  const int token = row / group;
-  return (piece.first_token + token) * stride + (kv_head * group + row - token * group) * kDim;
+  const int token = TokenOf(args, row);
+  return (piece.first_token + token) * stride +
+         (kv_head * args.group + row - token * args.group) * kDim;
 }
 
 // What a thread's two rows of a 16-row accumulator may see: keys [first, end).
@@ -41,7 +45,7 @@ struct RowBounds {
   __device__ RowBounds(const AttentionArgs& args, const AttentionPiece& piece, int row) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
-      end[r] = piece.position + (piece.first_row + row + 8 * r) / args.group() + 1;
+      end[r] = piece.position + TokenOf(args, piece.first_row + row + 8 * r) + 1;
       first[r] = args.window > 0 ? end[r] - args.window : 0;
     }
   }

@@ -67,13 +67,27 @@ __device__ __forceinline__ void LowerRegisters() {
 
 // -- copies -----------------------------------------------------------------------------------
 
-// A box of a matrix, from column x and row y on.
-__device__ __forceinline__ void LoadBox(const CUtensorMap& map, int x, int y, std::uint32_t to,
+// One lane of the warp, the same each time. The compiler knows that it is alone, so that what it does
+// with uniform registers needs no loop over lanes.
+__device__ __forceinline__ bool Elected() {
+  int elected = 0;
+  asm volatile(
+      "{\n"
+      ".reg .pred one;\n"
+      "elect.sync _|one, 0xFFFFFFFF;\n"
+      "@one mov.s32 %0, 1;\n"
+      "}\n"
+      : "+r"(elected));
+  return elected != 0;
+}
+
+// A box of a matrix [z][rows][64] that is 64 columns wide, from row y of slice z on.
+__device__ __forceinline__ void LoadBox(const CUtensorMap& map, int y, int z, std::uint32_t to,
                                         std::uint64_t& barrier) {
   asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, "
-      "%3}], [%4];" ::"r"(to),
-      "l"(&map), "r"(x), "r"(y), "r"(SharedAddress(&barrier))
+      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, "
+      "%3, %4}], [%5];" ::"r"(to),
+      "l"(&map), "r"(0), "r"(y), "r"(z), "r"(SharedAddress(&barrier))
       : "memory");
 }
 __device__ __forceinline__ void PrefetchMap(const CUtensorMap& map) {
@@ -82,13 +96,22 @@ __device__ __forceinline__ void PrefetchMap(const CUtensorMap& map) {
 
 // -- wgmma ------------------------------------------------------------------------------------
 
-// A matrix of 128-byte rows in shared memory, 128-byte swizzle; groups of 8 rows lie 1,024 bytes
-// apart. `column_stride`: bytes between two such matrices side by side, where the operand is wider
-// than 64 elements and its rows run along the product's inner dimension.
-__device__ __forceinline__ std::uint64_t Descriptor(std::uint32_t address, int column_stride) {
-  return (std::uint64_t{1} << 62) | (std::uint64_t{1024 >> 4} << 32) |
-         (static_cast<std::uint64_t>(column_stride >> 4) << 16) | ((address & 0x3FFFF) >> 4);
-}
+// Where an operand lies: a matrix of 128-byte rows, 128-byte swizzle, whose groups of 8 rows lie
+// `group_stride` bytes apart. `column_stride`: bytes between two such matrices side by side, where
+// the operand's rows run along the product's inner dimension and are longer than 64 elements.
+class Descriptor {
+ public:
+  __device__ __forceinline__ Descriptor(std::uint32_t address, int group_stride, int column_stride)
+      : low_(__shfl_sync(~0U, (address & 0x3FFFF) >> 4 | (column_stride >> 4) << 16, 0)),
+        high_(__shfl_sync(~0U, 1U << 30 | group_stride >> 4, 0)) {}
+  // Of what lies so many bytes behind it.
+  __device__ __forceinline__ std::uint64_t At(int bytes) const {
+    return std::uint64_t{high_} << 32 | (low_ + (bytes >> 4));
+  }
+
+ private:
+  std::uint32_t low_, high_;
+};
 
 __device__ __forceinline__ void FenceWgmma() {
   asm volatile("wgmma.fence.sync.aligned;" ::: "memory");

@@ -6,8 +6,8 @@
 // the tokens, which both get. In a block one thread copies (TMA, a ring of stages of 64 elements of
 // k) and two warpgroups multiply, 64 rows each.
 //
-// The k blocks of all tiles, one after another, are cut into equal ranges, one for each cluster of a
-// grid that fits the GPU. A tile whose k is cut is summed in the order of k over its parts: where
+// The k blocks of all tiles, one after another, are cut into equal ranges, one for each cluster of
+// a grid that fits the GPU. A tile whose k is cut is summed in the order of k over its parts: where
 // there are two, by the cluster of the first, which finds the other part long done; else every
 // cluster but the last, which has gone on to other tiles, sums a share of the tile's tokens.
 #pragma once
@@ -106,16 +106,15 @@ struct Ring {
   __device__ std::uint32_t Weights() const {
     return shared + stage * TileShape<kTokens>::kStageBytes;
   }
-  __device__ std::uint32_t Tokens() const {
-    return Weights() + TileShape<kTokens>::kWeightBytes;
-  }
+  __device__ std::uint32_t Tokens() const { return Weights() + TileShape<kTokens>::kWeightBytes; }
   __device__ std::uint32_t Full() const {
     return shared + TileShape<kTokens>::kBarriers + 16 * stage;
   }
   __device__ std::uint32_t Empty() const { return Full() + 8; }
 };
 
-// -- the thread that copies ---------------------------------------------------------------------------
+// -- the thread that copies
+// ---------------------------------------------------------------------------
 
 // The k blocks of all of a cluster's segments and passes in order.
 struct Steps {
@@ -197,9 +196,13 @@ __device__ __forceinline__ void Copy(const CUtensorMap* weight_map, const CUtens
     LoadTokens(token_map, p, ring, at, rank);
     ring.Advance();
   }
+  // This block's shared memory must be there until the other's last arrival.
+  for (int i = 0; i < TileShape<kTokens>::kStages; ++i, ring.Advance())
+    BarrierWait(ring.Empty(), ring.phase ^ 1);
 }
 
-// -- writing results ----------------------------------------------------------------------------------
+// -- writing results
+// ----------------------------------------------------------------------------------
 
 enum class Output { kSixteenBits, kFloat, kSilu };
 
@@ -207,27 +210,41 @@ enum class Output { kSixteenBits, kFloat, kSilu };
 // 16 tokens, through its own piece of shared memory.
 template <class T, Output kOutput>
 struct Writer {
-  unsigned char* staging;
-  void* out;
-  std::int64_t stride;
-  int lane, row, m, n;  // row: the warp's first column of out
+  static constexpr int kSize = kOutput == Output::kFloat ? 4 : 2;
+  static constexpr int kRows = kOutput == Output::kSilu ? 8 : 16;  // columns of out
+  // Bytes between tokens in shared memory, against bank conflicts, and between a lane's stores.
+  static constexpr int kPitch = kOutput == Output::kSilu ? 16 : kRows * kSize + 16;
+  static constexpr int kLanes = kRows * kSize / 16;  // that store a token
+
+  std::uint32_t put, get;  // shared memory: where the lane leaves values and takes 16 bytes
+  char* to;                // where those go, for token 0
+  int tokens;              // that the lane stores, from its own on
   float bias[2] = {0, 0};
 
-  __device__ Writer(const Params& p, unsigned char* staging, int block, int warp)
-      : staging(staging),
-        out(p.out),
-        stride(p.out_stride),
-        lane(static_cast<int>(threadIdx.x) % 32),
-        row(kOutput == Output::kSilu ? block * (kBlockRows / 2) + 8 * warp
-                                     : block * kBlockRows + 16 * warp),
-        m(p.m),
-        n(p.n) {
-    if (p.bias == nullptr) return;
-    const int first = row + lane / 4;
-    const int second = first + (kOutput == Output::kSilu ? n : 8);
-    if (first >= n) return;
+  __device__ Writer(const Params& p, std::uint32_t staging, int block, int warp) {
+    unsigned lane_id;  // read again for every tile: it would lead to many registers kept otherwise
+    asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane_id));
+    const int lane = static_cast<int>(lane_id);
+    const int row = (block * 8 + warp) * kRows;  // the warp's first column of out
+    if constexpr (kOutput == Output::kFloat)
+      put = staging + static_cast<std::uint32_t>(lane % 4 * 2 * kPitch + lane / 4 * 4);
+    else if constexpr (kOutput == Output::kSixteenBits)
+      put = staging +
+            static_cast<std::uint32_t>((lane % 8 + lane / 16 * 8) * kPitch + lane / 8 % 2 * 16);
+    else
+      put = staging + static_cast<std::uint32_t>(lane % 16 * kPitch);
+    const int column = row + lane % kLanes * (16 / kSize);
+    const int token = lane / kLanes;
+    get = staging + static_cast<std::uint32_t>(token % 16 * kPitch + lane % kLanes * 16);
+    to = static_cast<char*>(p.out) + (token * p.out_stride + column) * kSize;
+    tokens = column < p.n && token < kChunk ? p.m - token : 0;
+    SetBias(p, row + lane / 4);
+  }
+  __device__ void SetBias(const Params& p, int first) {
+    if (p.bias == nullptr || first >= p.n) return;
+    const int second = first + (kOutput == Output::kSilu ? p.n : 8);
     bias[0] = ToFloat(static_cast<const T*>(p.bias)[first]);
-    if (kOutput == Output::kSilu || second < n)
+    if (kOutput == Output::kSilu || second < p.n)
       bias[1] = ToFloat(static_cast<const T*>(p.bias)[second]);
   }
 
@@ -235,64 +252,36 @@ struct Writer {
     const Vector<T, 2> pair{FromFloat<T>(low), FromFloat<T>(high)};
     return *reinterpret_cast<const std::uint32_t*>(&pair);
   }
-  static __device__ float Silu(float x) { return x / (1.0F + __expf(-x)); }
+  __device__ float SiluMul(float gate, float up) const {
+    gate += bias[0];
+    return __fdividef(gate, 1.0F + __expf(-gate)) * (up + bias[1]);
+  }
 
   // v [8]: as Wgmma leaves them for tokens `token` to `token` + 15.
-  __device__ __forceinline__ void Chunk(const float* v, int token) const {
+  __device__ __forceinline__ void Chunk(const Params& p, const float* v, int token) const {
     __syncwarp();
     if constexpr (kOutput == Output::kFloat) {
-      ChunkFloat(v, token);
-    } else if constexpr (kOutput == Output::kSixteenBits) {
-      constexpr int kPitch = 48;  // bytes of a token's 16 rows and a gap against bank conflicts
-      const std::uint32_t to =
-          SharedAddress(staging) + static_cast<std::uint32_t>((lane % 8 + lane / 16 * 8) * kPitch +
-                                                              lane / 8 % 2 * 16);
-      asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(
-                       to),
-                   "r"(Pack(v[0] + bias[0], v[1] + bias[0])),
-                   "r"(Pack(v[2] + bias[1], v[3] + bias[1])),
-                   "r"(Pack(v[4] + bias[0], v[5] + bias[0])),
-                   "r"(Pack(v[6] + bias[1], v[7] + bias[1]))
-                   : "memory");
-      __syncwarp();
-      Store<T>(token + lane / 2, row + lane % 2 * 8, lane / 2 * kPitch + lane % 2 * 16);
-    } else {
-      const std::uint32_t to =
-          SharedAddress(staging) + static_cast<std::uint32_t>(lane % 16 * 16);
-      asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(to),
-                   "r"(Pack(Silu(v[0] + bias[0]) * (v[2] + bias[1]),
-                            Silu(v[1] + bias[0]) * (v[3] + bias[1]))),
-                   "r"(Pack(Silu(v[4] + bias[0]) * (v[6] + bias[1]),
-                            Silu(v[5] + bias[0]) * (v[7] + bias[1])))
-                   : "memory");
-      __syncwarp();
-      if (lane < 16) Store<T>(token + lane, row, lane * 16);
-    }
-  }
-
-  __device__ __forceinline__ void ChunkFloat(const float* v, int token) const {
-    constexpr int kPitch = 20;  // floats of a token's 16 rows and a gap
-    float* to = reinterpret_cast<float*>(staging) + lane % 4 * 2 * kPitch + lane / 4;
 #pragma unroll
-    for (int g = 0; g < 2; ++g) {
-      to[8 * g * kPitch] = v[4 * g] + bias[0];
-      to[(8 * g + 1) * kPitch] = v[4 * g + 1] + bias[0];
-      to[8 * g * kPitch + 8] = v[4 * g + 2] + bias[1];
-      to[(8 * g + 1) * kPitch + 8] = v[4 * g + 3] + bias[1];
+      for (int i = 0; i < 8; ++i)
+        SharedStore(put + (i / 4 * 8 + i % 2) * kPitch + i / 2 % 2 * 32, v[i] + bias[i / 2 % 2]);
+    } else if constexpr (kOutput == Output::kSixteenBits) {
+      asm volatile(
+          "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(put),
+          "r"(Pack(v[0] + bias[0], v[1] + bias[0])), "r"(Pack(v[2] + bias[1], v[3] + bias[1])),
+          "r"(Pack(v[4] + bias[0], v[5] + bias[0])), "r"(Pack(v[6] + bias[1], v[7] + bias[1]))
+          : "memory");
+    } else {
+      asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(put),
+                   "r"(Pack(SiluMul(v[0], v[2]), SiluMul(v[1], v[3]))),
+                   "r"(Pack(SiluMul(v[4], v[6]), SiluMul(v[5], v[7])))
+                   : "memory");
     }
     __syncwarp();
 #pragma unroll
-    for (int i = 0; i < 2; ++i)
-      Store<float>(token + lane / 4 + 8 * i, row + lane % 4 * 4,
-                   ((lane / 4 + 8 * i) * kPitch + lane % 4 * 4) * 4);
-  }
-
-  // 16 bytes.
-  template <class U>
-  __device__ __forceinline__ void Store(int token, int column, int from) const {
-    const uint4 value = *reinterpret_cast<const uint4*>(staging + from);
-    if (token < m && column < n)
-      *reinterpret_cast<uint4*>(static_cast<U*>(out) + token * stride + column) = value;
+    for (int i = 0; i < kChunk; i += 32 / kLanes)
+      if (token + i < tokens)
+        *reinterpret_cast<uint4*>(to + (token + i) * (p.out_stride * kSize)) =
+            SharedLoad(get + i * kPitch);
   }
 };
 
@@ -308,12 +297,13 @@ __device__ __forceinline__ void WithOutput(const Params& p, F&& f) {
   }
 }
 
-// -- tiles whose k is cut -----------------------------------------------------------------------------
+// -- tiles whose k is cut
+// -----------------------------------------------------------------------------
 
 // The clusters that share a tile, and a warpgroup's ways to them.
 template <int kTokens>
 struct Parts {
-  static constexpr int kWarpgroupFloats = 64 * kTokens;
+  static constexpr unsigned kWarpgroupFloats = 64 * kTokens;
   const Params& p;
   unsigned first, count, index, pass, rank, warpgroup;
 
@@ -324,12 +314,12 @@ struct Parts {
     count = p.split.Holder((tile + 1) * p.split.k_blocks - 1) - first + 1;
     index = cluster - first;
   }
-  // The sums of part `part`, those of this thread at [g * 512], g counting 8 tokens.
-  __device__ float* Slot(unsigned part) const {
+  // Where in `partials` the sums of part `part` are: this thread's at [g * 512], g counting 8
+  // tokens.
+  __device__ unsigned Slot(unsigned part) const {
     const unsigned block = (first + part) * 2 + rank;
     const unsigned slot = (block * 2 + (part + 1 == count ? 0 : 1)) * p.passes + pass;
-    return p.partials + (std::size_t{slot} * 2 + warpgroup) * kWarpgroupFloats +
-           threadIdx.x % 128 * 4;
+    return (slot * 2 + warpgroup) * kWarpgroupFloats + threadIdx.x % 128 * 4;
   }
   // How many parts are there, and how many of their readers have seen it.
   __device__ unsigned* Counter() const {
@@ -338,28 +328,28 @@ struct Parts {
   __device__ void Sync() const { NamedSync(static_cast<int>(1 + warpgroup), 128); }
 
   __device__ __forceinline__ void Give(const float (&sums)[kTokens / 2]) const {
-    float* to = Slot(index);
+    float* to = p.partials + Slot(index);
 #pragma unroll
     for (int g = 0; g < kTokens / 8; ++g)
       __stcg(reinterpret_cast<float4*>(to + g * 512),
              make_float4(sums[4 * g], sums[4 * g + 1], sums[4 * g + 2], sums[4 * g + 3]));
     Sync();
-    if (threadIdx.x % 128 == 0) {
-      __threadfence();
-      atomicAdd(Counter(), 1);
-    }
+    if (threadIdx.x % 128 == 0)
+      asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(Counter()) : "memory");
   }
   __device__ __forceinline__ void Await(unsigned parts, unsigned readers) const {
     if (threadIdx.x % 128 == 0) {
       unsigned seen = 0;
       do {
-        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(Counter()) : "memory");
+        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];"
+                     : "=r"(seen)
+                     : "l"(Counter())
+                     : "memory");
       } while (seen < parts);
       if (readers == 1 || atomicAdd(Counter() + 1, 1) == readers - 1) {
         Counter()[0] = 0;
         Counter()[1] = 0;
       }
-      __threadfence();
     }
     Sync();
   }
@@ -369,8 +359,8 @@ struct Parts {
 template <int kTokens>
 __device__ __forceinline__ void AddSecond(const Parts<kTokens>& parts, float (&sums)[kTokens / 2]) {
   parts.Await(1, 1);
-  const float* from = parts.Slot(1);
-  constexpr int kBatch = 8;
+  const float* from = parts.p.partials + parts.Slot(1);
+  constexpr int kBatch = kTokens > 256 ? 5 : 8;  // registers are scarce
 #pragma unroll
   for (int begin = 0; begin < kTokens / 8; begin += kBatch) {
     float4 other[kBatch];
@@ -397,7 +387,7 @@ __device__ __forceinline__ void WriteShare(const Parts<kTokens>& parts, const Wr
   parts.Await(parts.count, readers);
   constexpr unsigned kChunks = kTokens / kChunk;
   const unsigned end = (parts.index + 1) * kChunks / readers;
-  const float* from[kMaxParts];
+  unsigned from[kMaxParts];
 #pragma unroll
   for (unsigned part = 0; part < kMaxParts; ++part)
     from[part] = parts.Slot(min(part, parts.count - 1));
@@ -409,8 +399,8 @@ __device__ __forceinline__ void WriteShare(const Parts<kTokens>& parts, const Wr
     for (unsigned part = 0; part < kMaxParts; ++part)
       if (part < parts.count)
         for (int g = 0; g < 2; ++g)
-          terms[part][g] =
-              __ldcg(reinterpret_cast<const float4*>(from[part] + (chunk * 2 + g) * 512));
+          terms[part][g] = __ldcg(reinterpret_cast<const float4*>(parts.p.partials + from[part] +
+                                                                  (chunk * 2 + g) * 512));
     float sums[8] = {terms[0][0].x, terms[0][0].y, terms[0][0].z, terms[0][0].w,
                      terms[0][1].x, terms[0][1].y, terms[0][1].z, terms[0][1].w};
 #pragma unroll
@@ -424,11 +414,12 @@ __device__ __forceinline__ void WriteShare(const Parts<kTokens>& parts, const Wr
         sums[4 * g + 3] += terms[part][g].w;
       }
     }
-    writer.Chunk(sums, token);
+    writer.Chunk(parts.p, sums, token);
   }
 }
 
-// -- the warpgroups that multiply -----------------------------------------------------------------------
+// -- the warpgroups that multiply
+// -----------------------------------------------------------------------
 
 // A stage has been read, by this warp.
 __device__ __forceinline__ void Release(std::uint32_t empty, bool multicast, unsigned rank) {
@@ -447,6 +438,10 @@ __device__ __forceinline__ void Multiply(float (&sums)[kTokens / 2], Ring<kToken
                                          unsigned warpgroup, unsigned& signal) {
   using Shape = TileShape<kTokens>;
   std::uint32_t last = 0;
+#pragma unroll
+  for (float& sum : sums) sum = 0;
+  WgmmaPin(sums);
+#pragma unroll 1
   for (unsigned block = 0; block < blocks; ++block) {
     BarrierWait(ring.Full(), ring.phase);
     const std::uint64_t rows = TileDescriptor(ring.Weights() + warpgroup * (64 * kBlockK * 2));
@@ -458,8 +453,7 @@ __device__ __forceinline__ void Multiply(float (&sums)[kTokens / 2], Ring<kToken
       for (unsigned i = 0; i < Shape::kWgmmas; ++i)
         Wgmma<T, Shape::kWgmmaTokens>(
             sums + i * (Shape::kWgmmaTokens / 2), rows + 2 * step,
-            tokens + 2 * step + ((i * Shape::kWgmmaTokens * kBlockK * 2) >> 4),
-            block > 0 || step > 0);
+            tokens + 2 * step + ((i * Shape::kWgmmaTokens * kBlockK * 2) >> 4));
     WgmmaCommit();
     WgmmaWait<1>();
     if (block > 0) Release(last, p.multicast, rank);
@@ -475,7 +469,7 @@ __device__ __forceinline__ void Multiply(float (&sums)[kTokens / 2], Ring<kToken
 // Writes a pass of a segment, or what of it falls to this cluster.
 template <class T, int kTokens>
 __device__ __forceinline__ void Finish(float (&sums)[kTokens / 2], const Parts<kTokens>& parts,
-                                       unsigned tile, unsigned char* staging) {
+                                       unsigned tile, std::uint32_t staging) {
   const Params& p = parts.p;
   const int block = static_cast<int>(tile * 2 + parts.rank);
   const int warp = static_cast<int>(threadIdx.x / 32);
@@ -495,17 +489,17 @@ __device__ __forceinline__ void Finish(float (&sums)[kTokens / 2], const Parts<k
 #pragma unroll
     for (int chunk = 0; chunk < kTokens / kChunk; ++chunk) {
       const int token = static_cast<int>(parts.pass) * kTokens + chunk * kChunk;
-      if (token < p.m) writer.Chunk(sums + 8 * chunk, token);
+      if (token < p.m) writer.Chunk(p, sums + 8 * chunk, token);
     }
   });
 }
 
 template <class T, int kTokens>
-__device__ __forceinline__ void Compute(const Params& p, unsigned char* shared, unsigned cluster,
+__device__ __forceinline__ void Compute(const Params& p, std::uint32_t shared, unsigned cluster,
                                         unsigned rank, unsigned warpgroup) {
   float sums[kTokens / 2];
-  Ring<kTokens> ring{SharedAddress(shared)};
-  unsigned char* staging =
+  Ring<kTokens> ring{shared};
+  const std::uint32_t staging =
       shared + TileShape<kTokens>::kStaging + threadIdx.x / 32 * kStagingBytes;
   Range range(p.split, cluster);
   Segment segment;
@@ -549,9 +543,8 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(kThreads, 1)
   } else {
     MoreRegisters<240>();
     WaitForPrevious();
-    Compute<T, kTokens>(p, shared, cluster, rank, warpgroup);
+    Compute<T, kTokens>(p, SharedAddress(shared), cluster, rank, warpgroup);
   }
-  ClusterSync();  // a block's shared memory is there as long as the other may write to it
 }
 
 }  // namespace tokens_gemm

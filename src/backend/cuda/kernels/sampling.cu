@@ -10,7 +10,7 @@ namespace {
 
 sampling::Scratch ScratchOf(void* memory, std::int64_t vocab) {
   return {static_cast<char*>(memory),
-          static_cast<std::int32_t>(CeilDiv<std::int64_t>(vocab, sampling::kSegment))};
+          static_cast<std::int32_t>(CeilDiv<std::int64_t>(vocab, sampling::kTile))};
 }
 
 __global__ void CountTokens(std::int32_t* counts, std::int64_t vocab, const TokenId* prompt,
@@ -56,10 +56,11 @@ void Sample(const SamplingArgs& args, const SamplingNeeds& needs, void* scratch,
   if (args.rows <= 0) return;
   const sampling::Scratch parts = ScratchOf(scratch, args.vocab);
   sampling::LaunchScan(args, needs, {}, parts, stream);
-  if (needs.truncation) {
+  if (needs.check) {
+    sampling::LaunchCheck(args, needs, parts, stream);
     sampling::LaunchFindCut(args, needs, parts, stream);
-    sampling::LaunchDraw(args, needs, parts, stream);
   }
+  if (needs.truncation) sampling::LaunchDraw(args, needs, parts, stream);
   const bool best = std::min(needs.top, args.max_top) > 0;
   if (best) sampling::LaunchFindBest(args, {}, parts, stream);
   if (best || needs.ranks) sampling::LaunchRank(args, {}, parts, stream);

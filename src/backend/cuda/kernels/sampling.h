@@ -22,6 +22,7 @@ namespace quire::cuda {
 struct SamplingNeeds {
   bool random = false;      // a row that is not greedy
   bool truncation = false;  // … with min_p, top_k or top_p
+  bool check = false;       // … with top_p or a large top_k
   bool changes = false;     // penalties, biases, allowed or banned tokens
   bool ranks = false;  // num_logprobs ≥ 0 where the token need not be the best of its raw logits
   std::int32_t top = 0;  // the greatest num_logprobs

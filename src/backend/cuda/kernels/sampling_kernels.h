@@ -1,4 +1,9 @@
 // The kernels of sampling, in the order in which sampling.cu launches them.
+//
+// Most tokens are drawn by the first: from all tokens, without a look at top_k, top_p and min_p.
+// The second sees whether that token is one that these keep; only where it is not is the cut looked
+// for, and a token drawn from what it leaves: which is the same as to draw from that at once. The k
+// best of a small k are listed at once.
 #pragma once
 
 #include "backend/cuda/kernels/sampling_row.cuh"
@@ -16,7 +21,9 @@ struct Score {
 void LaunchScan(const SamplingArgs& args, const SamplingNeeds& needs, const Score& score,
                 const Scratch& scratch, cudaStream_t stream);
 
-// For rows whose token is yet to be drawn: where their cut is, and then the draw.
+// For rows of the stages kCheck, kCut and kDraw.
+void LaunchCheck(const SamplingArgs& args, const SamplingNeeds& needs, const Scratch& scratch,
+                 cudaStream_t stream);
 void LaunchFindCut(const SamplingArgs& args, const SamplingNeeds& needs, const Scratch& scratch,
                    cudaStream_t stream);
 void LaunchDraw(const SamplingArgs& args, const SamplingNeeds& needs, const Scratch& scratch,
@@ -29,13 +36,13 @@ void LaunchFindBest(const SamplingArgs& args, const Score& score, const Scratch&
 void LaunchRank(const SamplingArgs& args, const Score& score, const Scratch& scratch,
                 cudaStream_t stream);
 
-// How many segments a block of the latter four takes: as few as fill the device. Sums of parts of a
-// block's tokens fit 32 bits.
-inline int SegmentsPerBlock(std::int32_t rows, std::int32_t segments) {
+// How many tiles a block takes in the kernels whose sums are of integers: as few as fill the
+// device. Sums of parts of a block's tokens fit 32 bits.
+inline int TilesPerBlock(std::int32_t rows, std::int32_t tiles) {
   constexpr std::int64_t kBlocks = 1056;
-  const std::int64_t most = std::int64_t{rows} * segments / kBlocks;
+  const std::int64_t most = std::int64_t{rows} * tiles / kBlocks;
   return static_cast<int>(most < 1 ? 1 : most > 6 ? 6 : most);
 }
-static_assert(6 * kSegment * static_cast<std::uint64_t>(kParts) < (1ULL << 32));
+static_assert(6 * kTile * static_cast<std::uint64_t>(kParts) < (1ULL << 32));
 
 }  // namespace quire::cuda::sampling

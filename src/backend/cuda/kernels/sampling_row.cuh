@@ -1,9 +1,10 @@
 // What the kernels of sampling share: how a row is cut, read and changed, what is known of it from
 // kernel to kernel, and how a token is drawn.
 //
-// A row of logits is cut into segments of 4,096 tokens; a block of 256 threads holds one in
-// registers, 16 tokens a thread. Sums of floats are taken within a segment and then over segments
-// in order, all others are of integers: results do not depend on how segments are dealt to blocks.
+// A row of logits is cut into tiles of 4,096 tokens; a block of 256 threads holds one in registers,
+// 16 tokens a thread. Two tiles are a segment: sums of floats are taken within segments and then
+// over segments in order, all others are of integers, so that results do not depend on how tiles
+// are dealt to blocks.
 #pragma once
 
 #include "backend/cuda/kernels/launch.cuh"
@@ -13,10 +14,12 @@ namespace quire::cuda::sampling {
 
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-constexpr int kHeld = 16;  // tokens that a thread holds
-constexpr int kSegment = kThreads * kHeld;
-constexpr int kBins = 1024;      // of a histogram over a row's logits, the greatest first
-constexpr int kListSize = 4096;  // tokens of the bins that a row's cut goes through
+constexpr int kHeld = 16;  // tokens of a tile that a thread holds
+constexpr int kTile = kThreads * kHeld;
+constexpr int kTiles = 2;                  // of a segment
+constexpr int kStripes = kTiles * kWarps;  // of a segment: a warp's share of a tile each
+constexpr int kBins = 1024;                // of a histogram over a row's logits, the greatest first
+constexpr int kListSize = 4096;            // tokens of the bins that a row's cut goes through
 constexpr float kInfinity = __builtin_inff();
 constexpr float kLog2E = 1.44269504088896341F;
 constexpr float kGreedyBelow = 1e-5F;  // temperatures that divide no better than 0
@@ -45,13 +48,22 @@ struct Cut {
 };
 __device__ constexpr Cut KeepAll() { return {kBins, kBins, -1, 0, 0, 0, 0}; }
 
+// What a row waits for.
+enum class Stage : std::int32_t {
+  kDone,   // its token is known, or there is none
+  kCheck,  // whether `token`, drawn from all, is one that is kept
+  kCut,    // where the cut is
+  kDraw,   // the draw from what the cut leaves
+};
+
 struct alignas(16) RowState {
   double log_sum;  // ln Σ exp(raw logits)
-  float raw_max;
+  Stage stage;
   std::int32_t token;  // −1: none yet, or none at all
+  float logit;         // the token's, while it is to be checked
   Bins raw, bins;      // of the raw logits, and of the changed ones
   Cut cut;
-  bool draw;  // a token is yet to be drawn
+  std::uint32_t key0, key1;  // of the row's random numbers
   // Counters that the last block sets back to 0.
   std::uint32_t arrived;  // blocks that are done
   std::uint32_t listed;
@@ -59,37 +71,46 @@ struct alignas(16) RowState {
 };
 
 // The best token so far; the lowest id among equals.
-struct Best {
+struct alignas(16) Best {
   double score;
+  float logit;
   std::int32_t token;
-  __device__ void Meet(double other_score, std::int32_t other) {
-    if (other_score > score || (other_score == score && other < token)) {
-      score = other_score;
-      token = other;
-    }
+  __device__ void Meet(const Best& other) {
+    if (other.score > score || (other.score == score && other.token < token)) *this = other;
   }
 };
-__device__ constexpr Best NoneYet() { return {-static_cast<double>(kInfinity), kNoToken}; }
+__device__ constexpr Best NoneYet() {
+  return {-static_cast<double>(kInfinity), -kInfinity, kNoToken};
+}
 
 // What a block found in its segment of the row.
 struct alignas(16) Partial {
   float raw_max, raw_min, raw_sum;  // Σ exp(logit − raw_max); the minimum is of finite ones
-  float max, min;                   // after changes
-  std::int32_t first;               // the lowest id that has max
+  float max;                        // after changes
   Best best;
+  std::int32_t first;       // the lowest id that has max
+  float stripes[kStripes];  // the maxima of its stripes
 };
-static_assert(sizeof(Partial) == 48);
 __device__ constexpr Partial NothingYet() {
-  return {-kInfinity, kInfinity, 0, -kInfinity, kInfinity, kNoToken, NoneYet()};
+  return {-kInfinity, kInfinity, 0, -kInfinity, NoneYet(), kNoToken, {}};
 }
+
+// What a block found when it looked at the weights of its segment.
+struct alignas(16) Share {
+  float all;            // the sum of weights
+  float before;         // of those that are better than the row's token
+  std::uint32_t count;  // how many these are
+  float min;            // the least finite logit
+};
 
 // The caller's scratch: each row has a part of its own, wherever it stands in its batch.
 struct Scratch {
   char* memory;
-  std::int32_t segments;
+  std::int32_t tiles;
 
+  __host__ __device__ std::int32_t segments() const { return CeilDiv(tiles, kTiles); }
   __host__ __device__ std::size_t row_bytes() const {
-    return sizeof(RowState) + sizeof(Partial) * static_cast<std::size_t>(segments) +
+    return sizeof(RowState) + sizeof(Partial) * static_cast<std::size_t>(segments()) +
            kBins * (sizeof(unsigned long long) + sizeof(std::uint32_t)) +
            kListSize * sizeof(unsigned long long);
   }
@@ -108,6 +129,12 @@ struct Scratch {
   __device__ Partial* partials(int row) const {  // [segments]
     return reinterpret_cast<Partial*>(counts(row) + kBins);
   }
+  __device__ Share* shares(int row) const {  // [segments], when the partials have been read
+    return reinterpret_cast<Share*>(partials(row));
+  }
+  __device__ Best* bests(int row) const {  // [segments], likewise
+    return reinterpret_cast<Best*>(partials(row));
+  }
 };
 static_assert(sizeof(RowState) % 16 == 0);
 
@@ -125,15 +152,8 @@ struct Plan {
   float top_p = 1.0F;      // 1: all
   float min_p = 0.0F;
   float scale = 1.0F;  // log2(e) / temperature
-  std::uint32_t key0 = 0, key1 = 0;
   __device__ bool truncated() const { return top_k > 0 || top_p < 1.0F || min_p > 0.0F; }
 };
-
-__device__ __forceinline__ std::uint64_t Mix(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ULL;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBULL;
-  return x ^ (x >> 31);
-}
 
 __device__ __forceinline__ Plan PlanOf(const SamplingArgs& args, int row) {
   const SamplingRow& how = args.how[row];
@@ -153,14 +173,14 @@ __device__ __forceinline__ Plan PlanOf(const SamplingArgs& args, int row) {
     plan.top_p = how.top_p < 1.0F ? how.top_p : 1.0F;
     plan.min_p = how.min_p > 0.0F ? how.min_p : 0.0F;
     plan.scale = fmaxf(kLog2E / how.temperature, 1e-30F);
-    constexpr std::uint64_t kStep = 0x9E3779B97F4A7C15ULL;
-    const std::uint64_t start = Mix(how.seed + kStep);
-    const auto index = static_cast<std::uint32_t>(how.output_index);
-    const std::uint64_t key = Mix(start + kStep * (index + 1ULL));
-    plan.key0 = static_cast<std::uint32_t>(key);
-    plan.key1 = static_cast<std::uint32_t>(key >> 32);
   }
   return plan;
+}
+
+// Whether the k best are looked for among the tokens above the k-th of the stripes' maxima: there
+// are stripes enough for these to be few.
+__host__ __device__ constexpr bool ListsDirectly(std::int32_t top_k, std::int64_t vocab) {
+  return top_k > 0 && top_k <= vocab / (kTile / kWarps) * 7 / 8;
 }
 
 // -- floats and bins ------------------------------------------------------------------------------
@@ -238,8 +258,9 @@ __device__ __forceinline__ float WarpMax(float x) {
 __device__ __forceinline__ Best WarpBest(Best best) {
   for (int offset = 16; offset > 0; offset /= 2) {
     const double score = __shfl_xor_sync(0xFFFFFFFFU, best.score, offset);
+    const float logit = __shfl_xor_sync(0xFFFFFFFFU, best.logit, offset);
     const std::int32_t token = __shfl_xor_sync(0xFFFFFFFFU, best.token, offset);
-    best.Meet(score, token);
+    best.Meet({score, logit, token});
   }
   return best;
 }
@@ -283,13 +304,70 @@ __device__ __forceinline__ Best BlockBest(Best best, Best* shared) {
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = best;
   __syncthreads();
   if (threadIdx.x == 0) {
-    for (int i = 1; i < kWarps; ++i) best.Meet(shared[i].score, shared[i].token);
+    for (int i = 1; i < kWarps; ++i) best.Meet(shared[i]);
   }
   return best;
 }
 
-// Whether this is the last of `blocks` blocks to come here: what the others wrote before is to be
-// read past the first-level cache. Sets the counter back.
+// What other blocks of the grid wrote. T: of whole 16 bytes.
+template <class T>
+__device__ __forceinline__ T LoadFresh(const T* from) {
+  static_assert(sizeof(T) % 16 == 0);
+  T out;
+  const auto* words = reinterpret_cast<const uint4*>(from);
+  auto* to = reinterpret_cast<uint4*>(&out);
+#pragma unroll
+  for (int i = 0; i < static_cast<int>(sizeof(T) / 16); ++i) to[i] = __ldcg(words + i);
+  return out;
+}
+
+// -- reading --------------------------------------------------------------------------------------
+
+// The id of the i-th token that a thread holds of a tile.
+__device__ __forceinline__ std::int32_t IdOf(int tile, int i) {
+  return tile * kTile + i / 4 * (4 * kThreads) + static_cast<int>(threadIdx.x) * 4 + i % 4;
+}
+
+// values[i] = row[IdOf(i)], `beyond` behind its end. Four bytes an element.
+template <class T>
+__device__ __forceinline__ void LoadTile(const T* row, std::int64_t vocab, int tile, T beyond,
+                                         T* values) {
+  const bool aligned = reinterpret_cast<std::uintptr_t>(row) % 16 == 0;
+  const T* first = row + IdOf(tile, 0);
+  const int left = static_cast<int>(vocab) - IdOf(tile, 0);
+  if (aligned && (tile + 1) * kTile <= static_cast<int>(vocab)) {
+#pragma unroll
+    for (int i = 0; i < kHeld; i += 4) {
+      const Vector<T, 4> four = LoadVector<4>(first + i * kThreads);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) values[i + j] = four.at[j];
+    }
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) {
+    const int at = i / 4 * (4 * kThreads) + i % 4;
+    values[i] = at < left ? first[at] : beyond;
+  }
+}
+
+__device__ __forceinline__ float GreatestHeld(const float* x) {
+  float max = x[0];
+#pragma unroll
+  for (int i = 1; i < kHeld; ++i) max = MaxOrNan(max, x[i]);
+  return max;
+}
+
+// Of finite ones; those of a warp.
+__device__ __forceinline__ float LeastHeld(const float* x) {
+  float min = kInfinity;
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) min = x[i] > -kInfinity ? fminf(min, x[i]) : min;
+  return -WarpMax(-min);
+}
+
+// Whether a block is the last of `blocks` to come here: what the others wrote before is then there
+// to be read past the first-level cache. Sets the counter back. The whole block.
 __device__ __forceinline__ bool IsLastBlock(std::uint32_t* arrived, std::uint32_t blocks) {
   __shared__ bool last;
   __threadfence();
@@ -297,65 +375,30 @@ __device__ __forceinline__ bool IsLastBlock(std::uint32_t* arrived, std::uint32_
   if (threadIdx.x == 0) {
     last = atomicAdd(arrived, 1U) == blocks - 1;
     if (last) *arrived = 0;
+    __threadfence();
   }
   __syncthreads();
-  if (last) __threadfence();
   return last;
 }
 
-__device__ __forceinline__ Partial LoadFresh(const Partial* from) {
-  Partial out;
-  const auto* words = reinterpret_cast<const uint4*>(from);
-  auto* to = reinterpret_cast<uint4*>(&out);
-#pragma unroll
-  for (int i = 0; i < 3; ++i) to[i] = __ldcg(words + i);
-  return out;
-}
-
-// -- reading --------------------------------------------------------------------------------------
-
-// The id of the i-th token that a thread holds.
-__device__ __forceinline__ std::int32_t IdOf(int segment, int i) {
-  return segment * kSegment + i / 4 * (4 * kThreads) + static_cast<int>(threadIdx.x) * 4 + i % 4;
-}
-
-// values[i] = row[IdOf(i)], `beyond` behind its end. Four bytes an element.
-template <class T>
-__device__ __forceinline__ void LoadSegment(const T* row, std::int64_t vocab, int segment, T beyond,
-                                            T* values) {
-  const bool aligned = reinterpret_cast<std::uintptr_t>(row) % 16 == 0;
-#pragma unroll
-  for (int i = 0; i < kHeld; i += 4) {
-    const std::int32_t id = IdOf(segment, i);
-    if (aligned && id + 4 <= vocab) {
-      const Vector<T, 4> four = LoadVector<4>(row + id);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) values[i + j] = four.at[j];
-    } else {
-#pragma unroll
-      for (int j = 0; j < 4; ++j) values[i + j] = id + j < vocab ? row[id + j] : beyond;
-    }
-  }
-}
-
-// What the changes of a segment need beside registers.
+// What the changes of a tile need beside registers.
 struct ChangeSpace {
-  float values[kSegment];
-  std::uint32_t kept[kSegment / 32];
+  float values[kTile];
+  std::uint32_t kept[kTile / 32];
 };
 
 // Adds biases and masks tokens of the lists of a row. All threads of the block call it.
 inline __device__ __noinline__ void ApplyLists(const SamplingArgs& args, const SamplingRow& how,
-                                               int segment, float* values, ChangeSpace* space) {
+                                               int tile, float* values, ChangeSpace* space) {
   const int thread = static_cast<int>(threadIdx.x);
-  const std::int32_t begin = segment * kSegment;
+  const std::int32_t begin = tile * kTile;
   const auto inside = [&](TokenId token) {
-    return token >= begin && token - begin < kSegment && token < args.vocab;
+    return token >= begin && token - begin < kTile && token < args.vocab;
   };
   const bool all = how.allowed_begin == how.allowed_end;
   __syncthreads();  // the last call's readers are done
   for (int i = 0; i < kHeld; ++i) space->values[IdOf(0, i)] = values[i];
-  if (thread < kSegment / 32) space->kept[thread] = all ? ~0U : 0U;
+  if (thread < kTile / 32) space->kept[thread] = all ? ~0U : 0U;
   __syncthreads();
   for (int e = how.bias_begin + thread; e < how.bias_end; e += kThreads) {
     const TokenBias bias = args.biases[e];
@@ -378,13 +421,13 @@ inline __device__ __noinline__ void ApplyLists(const SamplingArgs& args, const S
   }
 }
 
-// Turns the raw logits of a segment into those that a token is chosen by.
+// Turns the raw logits of a tile into those that a token is chosen by.
 __device__ __forceinline__ void ApplyChanges(const SamplingArgs& args, const Plan& plan, int row,
-                                             int segment, float* values, ChangeSpace* space) {
+                                             int tile, float* values, ChangeSpace* space) {
   const SamplingRow& how = args.how[row];
   if (plan.penalties) {
     std::int32_t counts[kHeld];
-    LoadSegment(args.token_counts + plan.slot * args.counts_stride, args.vocab, segment, 0, counts);
+    LoadTile(args.token_counts + plan.slot * args.counts_stride, args.vocab, tile, 0, counts);
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) {
       if (counts[i] == 0) continue;
@@ -404,65 +447,10 @@ __device__ __forceinline__ void ApplyChanges(const SamplingArgs& args, const Pla
   float copy[kHeld];
 #pragma unroll
   for (int i = 0; i < kHeld; ++i) copy[i] = values[i];
-  ApplyLists(args, how, segment, copy, space);
+  ApplyLists(args, how, tile, copy, space);
 #pragma unroll
   for (int i = 0; i < kHeld; ++i) values[i] = copy[i];
 }
-
-// -- drawing --------------------------------------------------------------------------------------
-
-// Finds the token with the greatest logit / temperature + Gumbel number, both as logarithms to base
-// 2: −log2(E), where E = −ln(1 − v) is exponential and v is the token's number in (0, 1). As E ≥ v,
-// and E ≤ 2 ln 2 · v for v ≤ 1/2, −log2(v) is a bound by which nearly all tokens are passed over;
-// scores that are compared are computed the same way wherever that happens.
-struct Race {
-  Best best = NoneYet();
-  float bound = -kInfinity;  // no token of a lesser bound can be the warp's best
-
-  __device__ static float Number(std::uint32_t token, const Plan& plan) {
-    std::uint32_t h = token + plan.key0;
-    h = (h ^ (h >> 16)) * 0x7FEB352DU;
-    h = (h ^ (h >> 15) ^ plan.key1) * 0x846CA68BU;
-    h ^= h >> 16;
-    return fmaf(static_cast<float>(h), 0x1p-32F, 0x1p-33F);
-  }
-
-  __device__ void MeetExactly(float x, std::int32_t token, const Plan& plan) {
-    const float v = fminf(Number(static_cast<std::uint32_t>(token), plan), 1.0F - 0x1p-24F);
-    const float noise = -log2f(-log1pf(-v));
-    best.Meet(static_cast<double>(x) * static_cast<double>(plan.scale) + static_cast<double>(noise),
-              token);
-  }
-
-  // The tokens that the block's threads hold; −∞ takes no part. near: about the greatest of values.
-  // All lanes of a warp call it.
-  __device__ void Meet(const float* values, int segment, float near, const Plan& plan) {
-    if (!IsFinite(near)) return;  // the same for the whole block
-    float above[kHeld];
-    float lower = -kInfinity;
-#pragma unroll
-    for (int i = 0; i < kHeld; ++i) {
-      const float v = Number(static_cast<std::uint32_t>(IdOf(segment, i)), plan);
-      above[i] = fmaf(values[i] - near, plan.scale, -__log2f(v));
-      if (v < 0.5F) lower = fmaxf(lower, above[i]);
-    }
-    lower = FromRising(__reduce_max_sync(0xFFFFFFFFU, Rising(lower)));
-    bound = fmaxf(bound, lower - 0.5F);  // log2(2 ln 2) = 0.471, and some for rounding
-    std::uint32_t candidates = 0;
-#pragma unroll
-    for (int i = 0; i < kHeld; ++i) {
-      if (above[i] >= bound && above[i] > -kInfinity) candidates |= 1U << i;
-    }
-    while (candidates != 0) {
-      const int which = __ffs(static_cast<int>(candidates)) - 1;
-      candidates &= candidates - 1;
-      float x = values[0];
-#pragma unroll
-      for (int i = 1; i < kHeld; ++i) x = i == which ? values[i] : x;
-      MeetExactly(x, IdOf(segment, which), plan);
-    }
-  }
-};
 
 // -- results --------------------------------------------------------------------------------------
 

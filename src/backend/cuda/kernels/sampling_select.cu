@@ -1,5 +1,5 @@
 // The kernels of sampling that look for a cut through a row's tokens, and then at the tokens around
-// it; see sampling_kernels.h. Grid: [blocks of segments, rows].
+// it; see sampling_kernels.h. Grid: [blocks of tiles, rows].
 //
 // First a histogram of a row's logits tells the bins that the cut goes through. Then their tokens
 // are listed; the row's last block sorts them and finds the cut to the token, while those of the
@@ -105,17 +105,26 @@ __device__ void FindCut(const Plan& plan, const Bins& bins, std::uint32_t* count
   }
 }
 
+// What min_p drops becomes −∞.
+__device__ __forceinline__ void DropBelow(const Plan& plan, const Bins& bins, float* x) {
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) {
+    if (!(Exp2((x[i] - bins.max) * plan.scale) >= plan.min_p)) x[i] = -kInfinity;
+  }
+}
+
 // kRaw: counts the raw logits of rows that ask for the best; else those of rows that draw.
 template <bool kRaw, bool kChanges>
 __global__ void __launch_bounds__(kThreads)
-    HistogramKernel(SamplingArgs args, Score score, Scratch scratch, int per_block) {
+    HistogramKernel(const __grid_constant__ SamplingArgs args, Score score,
+                    const __grid_constant__ Scratch scratch, int per_block) {
   __shared__ Histogram histogram;
   extern __shared__ __align__(16) char dynamic[];
   WaitForPrevious();
   LetNextStart();
   const int row = static_cast<int>(blockIdx.y);
   RowState* state = scratch.state(row);
-  if (kRaw ? state->token < 0 : !state->draw) return;
+  if (kRaw ? state->token < 0 : state->stage != Stage::kCut) return;
   Plan plan = score.given ? Plan{} : PlanOf(args, row);
   if constexpr (kRaw) {
     const int top = score.given ? score.top : plan.top;
@@ -132,23 +141,31 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
 
   const float* logits = args.logits + row * args.logits_stride;
-  const int end = min((static_cast<int>(blockIdx.x) + 1) * per_block, scratch.segments);
-  for (int s = static_cast<int>(blockIdx.x) * per_block; s < end; ++s) {
+  const int end = min((static_cast<int>(blockIdx.x) + 1) * per_block, scratch.tiles);
+  for (int tile = static_cast<int>(blockIdx.x) * per_block; tile < end; ++tile) {
     float x[kHeld];
-    LoadSegment(logits, args.vocab, s, -kInfinity, x);
+    LoadTile(logits, args.vocab, tile, -kInfinity, x);
     if constexpr (kChanges) {
       if (plan.changes) {
-        ApplyChanges(args, plan, row, s, x, reinterpret_cast<ChangeSpace*>(dynamic));
+        ApplyChanges(args, plan, row, tile, x, reinterpret_cast<ChangeSpace*>(dynamic));
       }
     }
+    if (plan.min_p > 0.0F) DropBelow(plan, bins, x);
+    if (counted) {
 #pragma unroll
-    for (int i = 0; i < kHeld; ++i) {
-      const float y = bins.max - x[i];
-      const bool held = kRaw ? IdOf(s, i) < args.vocab : x[i] > -kInfinity;
-      if (!held || (plan.min_p > 0.0F && !(Exp2(-y * plan.scale) >= plan.min_p))) continue;
-      const int bin = BinOf(bins, y);
-      if (counted) atomicAdd(&histogram.counts[bin], 1U);
-      if (weighed) atomicAdd(&histogram.parts[bin], PartsOf(bins, bin, y, plan.scale));
+      for (int i = 0; i < kHeld; ++i) {
+        if (x[i] > -kInfinity) atomicAdd(&histogram.counts[BinOf(bins, bins.max - x[i])], 1U);
+      }
+    }
+    if (weighed) {
+#pragma unroll
+      for (int i = 0; i < kHeld; ++i) {
+        const float y = bins.max - x[i];
+        const int bin = BinOf(bins, y);
+        if (x[i] > -kInfinity) {
+          atomicAdd(&histogram.parts[bin], PartsOf(bins, bin, y, plan.scale));
+        }
+      }
     }
   }
   __syncthreads();
@@ -158,7 +175,9 @@ __global__ void __launch_bounds__(kThreads)
     if (histogram.counts[i] != 0) atomicAdd(counts + i, histogram.counts[i]);
     if (histogram.parts[i] != 0) atomicAdd(masses + i, Key{histogram.parts[i]});
   }
-  if (IsLastBlock(&state->arrived, gridDim.x)) FindCut(plan, bins, counts, masses, &state->cut);
+  if (!IsLastBlock(&state->arrived, gridDim.x)) return;
+  FindCut(plan, bins, counts, masses, &state->cut);
+  if (!kRaw && threadIdx.x == 0) state->stage = Stage::kDraw;
 }
 
 // -- the list -------------------------------------------------------------------------------------
@@ -219,16 +238,15 @@ __device__ void DrawFromList(const Plan& plan, const Bins& bins, const Cut& cut,
   const int first = min(static_cast<int>(threadIdx.x) * own, count);
   const int end = min(first + own, count);
   const auto bin_of = [&](int i) { return BinOf(bins, bins.max - LogitOf(keys[i])); };
-  const auto weight = [&](int i, int bin) {
-    const float y = bins.max - LogitOf(keys[i]);
-    return static_cast<double>(PartsOf(bins, bin, y, plan.scale)) * PartOf(bins, bin, plan.scale);
+  const auto weight = [&](int i) {
+    return static_cast<double>(Exp2((LogitOf(keys[i]) - bins.max) * plan.scale));
   };
   std::uint32_t others = 0;  // in bins before k_bin
   double sum = 0;
   for (int i = first; i < end; ++i) {
     const int bin = bin_of(i);
     others += bin < cut.k_bin ? 1 : 0;
-    sum += weight(i, bin);
+    sum += weight(i);
   }
   const int k_begin = static_cast<int>(BlockTotal(others, whole));
   const auto is_best = [&](int i, int bin) {
@@ -239,7 +257,7 @@ __device__ void DrawFromList(const Plan& plan, const Bins& bins, const Cut& cut,
     double k_sum = 0;
     for (int i = first; i < end; ++i) {
       const int bin = bin_of(i);
-      if (bin == cut.k_bin && is_best(i, bin)) k_sum += weight(i, bin);
+      if (bin == cut.k_bin && is_best(i, bin)) k_sum += weight(i);
     }
     total = cut.k_mass + BlockTotal(k_sum, real);
   }
@@ -249,68 +267,93 @@ __device__ void DrawFromList(const Plan& plan, const Bins& bins, const Cut& cut,
     const int bin = bin_of(i);
     const bool reached =
         plan.top_p < 1.0F && (bin >= cut.list_end || (before >= target && (i > 0 || cut.sure > 0)));
-    if (is_best(i, bin) && !reached) race->MeetExactly(LogitOf(keys[i]), TokenOf(keys[i]), plan);
-    before += weight(i, bin);
+    if (is_best(i, bin) && !reached) race->Meet(LogitOf(keys[i]), TokenOf(keys[i]));
+    before += weight(i);
   }
 }
 
 // -- the draw -------------------------------------------------------------------------------------
 
+// The tokens of a tile: those of bins below cut.sure race, those around the cut are listed.
+__device__ __forceinline__ void SortOut(const Bins& bins, const Cut& cut, int tile, float* x,
+                                        Race* race, std::uint32_t* reach, List* list) {
+  const float sure = cut.sure < kBins ? static_cast<float>(cut.sure) : kInfinity;
+  const float end = cut.list_end < kBins ? static_cast<float>(cut.list_end) : kInfinity;
+  const float k_begin = cut.k_bin >= cut.list_end ? static_cast<float>(cut.k_bin) : kInfinity;
+  const float k_end = cut.k_bin < kBins - 1 ? static_cast<float>(cut.k_bin + 1) : kInfinity;
+  std::uint32_t listed = 0;
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) {
+    const float at = (bins.max - x[i]) * bins.per_logit;  // its bin is the whole part
+    const bool in = at < end ? !(at < sure) : at >= k_begin && at < k_end;
+    if (in && x[i] > -kInfinity) listed |= 1U << i;
+  }
+  while (listed != 0) {
+    const int which = __ffs(static_cast<int>(listed)) - 1;
+    listed &= listed - 1;
+    float logit = x[0];
+#pragma unroll
+    for (int i = 1; i < kHeld; ++i) logit = i == which ? x[i] : logit;
+    list->Add(KeyOf(logit, IdOf(tile, which)));
+  }
+  if (cut.sure == 0) return;
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) {
+    if (!((bins.max - x[i]) * bins.per_logit < sure)) x[i] = -kInfinity;
+  }
+  race->MeetTile(x, tile, reach);
+}
+
 template <bool kChanges>
 __global__ void __launch_bounds__(kThreads, 4)
-    DrawKernel(SamplingArgs args, Scratch scratch, int per_block) {
+    DrawKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Scratch scratch,
+               int per_block) {
   extern __shared__ __align__(16) char dynamic[];
   __shared__ Best shared[kWarps];
+  __shared__ std::uint32_t reach;
   List& list = *reinterpret_cast<List*>(dynamic);
   auto* space = reinterpret_cast<ChangeSpace*>(dynamic + sizeof(List));
   WaitForPrevious();
   LetNextStart();
   const int row = static_cast<int>(blockIdx.y);
   RowState* state = scratch.state(row);
-  if (!state->draw) return;
+  if (state->stage != Stage::kDraw) return;
   const Plan plan = PlanOf(args, row);
   const Bins bins = state->bins;
   const Cut cut = state->cut;
-  if (threadIdx.x == 0) list.count = 0;
+  Race race{{state->key0, state->key1}, plan.scale, bins.max};
+  if (threadIdx.x == 0) {
+    list.count = 0;
+    reach = 0;
+  }
   __syncthreads();
 
-  Race race;
   const float* logits = args.logits + row * args.logits_stride;
-  const int end = min((static_cast<int>(blockIdx.x) + 1) * per_block, scratch.segments);
-  for (int s = static_cast<int>(blockIdx.x) * per_block; s < end; ++s) {
+  const int end = min((static_cast<int>(blockIdx.x) + 1) * per_block, scratch.tiles);
+  for (int tile = static_cast<int>(blockIdx.x) * per_block; tile < end; ++tile) {
     float x[kHeld];
-    LoadSegment(logits, args.vocab, s, -kInfinity, x);
+    LoadTile(logits, args.vocab, tile, -kInfinity, x);
     if constexpr (kChanges) {
-      if (plan.changes) ApplyChanges(args, plan, row, s, x, space);
+      if (plan.changes) ApplyChanges(args, plan, row, tile, x, space);
     }
-#pragma unroll
-    for (int i = 0; i < kHeld; ++i) {
-      const float y = bins.max - x[i];
-      const int bin = BinOf(bins, y);
-      const bool kept =
-          x[i] > -kInfinity && !(plan.min_p > 0.0F && !(Exp2(-y * plan.scale) >= plan.min_p));
-      if (kept && bin >= cut.sure && (bin < cut.list_end || bin == cut.k_bin)) {
-        list.Add(KeyOf(x[i], IdOf(s, i)));
-      }
-      x[i] = kept && bin < cut.sure ? x[i] : -kInfinity;
-    }
-    if (cut.sure > 0) race.Meet(x, s, bins.max, plan);
+    if (plan.min_p > 0.0F) DropBelow(plan, bins, x);
+    SortOut(bins, cut, tile, x, &race, &reach, &list);
   }
-  Key* row_list = scratch.list(row);
+  unsigned long long* row_list = scratch.list(row);
   Publish(list, row_list, &state->listed);
   const Best best = BlockBest(race.best, shared);
-  Partial* partials = scratch.partials(row);
-  if (threadIdx.x == 0) partials[blockIdx.x].best = best;
+  Best* bests = reinterpret_cast<Best*>(scratch.bests(row));
+  if (threadIdx.x == 0) bests[blockIdx.x] = best;
   if (!IsLastBlock(&state->arrived, gridDim.x)) return;
 
   race.best = NoneYet();
   for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(gridDim.x); i += kThreads) {
-    const Partial one = LoadFresh(partials + i);
-    race.best.Meet(one.best.score, one.best.token);
+    race.best.Meet(LoadFresh(bests + i));
   }
   const auto listed = static_cast<int>(__ldcg(&state->listed));
   if (listed > kListSize) {
-    race.best = SlowBest<kChanges>(args, plan, row, bins, scratch.segments, space);
+    race.best = NoneYet();
+    SlowRace<kChanges>(args, plan, row, bins, scratch.tiles, space, &race);
   } else if (listed > 0) {
     SortList(row_list, listed, list.keys);
     DrawFromList(plan, bins, cut, list.keys, listed, &race);
@@ -318,6 +361,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   const Best drawn = BlockBest(race.best, shared);
   if (threadIdx.x != 0) return;
   state->listed = 0;
+  state->stage = Stage::kDone;
   state->token = drawn.token == kNoToken ? -1 : drawn.token;
   WriteToken(args, plan, row, state->log_sum, state->token);
 }
@@ -325,7 +369,8 @@ __global__ void __launch_bounds__(kThreads, 4)
 // -- rank and the best ----------------------------------------------------------------------------
 
 __global__ void __launch_bounds__(kThreads)
-    RankKernel(SamplingArgs args, Score score, Scratch scratch, int per_block) {
+    RankKernel(const __grid_constant__ SamplingArgs args, Score score,
+               const __grid_constant__ Scratch scratch, int per_block) {
   extern __shared__ __align__(16) char dynamic[];
   List& list = *reinterpret_cast<List*>(dynamic);
   __shared__ std::uint32_t whole[kWarps];
@@ -348,15 +393,18 @@ __global__ void __launch_bounds__(kThreads)
   __syncthreads();
 
   std::uint32_t greater = 0;
-  const int end = min((static_cast<int>(blockIdx.x) + 1) * per_block, scratch.segments);
-  for (int s = static_cast<int>(blockIdx.x) * per_block; s < end; ++s) {
+  const float list_from = list_end < kBins ? static_cast<float>(list_end) : kInfinity;
+  const int end = min((static_cast<int>(blockIdx.x) + 1) * per_block, scratch.tiles);
+  for (int tile = static_cast<int>(blockIdx.x) * per_block; tile < end; ++tile) {
     float x[kHeld];
-    LoadSegment(logits, args.vocab, s, -kInfinity, x);
+    LoadTile(logits, args.vocab, tile, -kInfinity, x);
+#pragma unroll
+    for (int i = 0; i < kHeld; ++i) greater += x[i] > own ? 1 : 0;
+    if (list_end == 0) continue;
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) {
-      greater += x[i] > own ? 1 : 0;
-      const bool listed = IdOf(s, i) < args.vocab && BinOf(bins, bins.max - x[i]) < list_end;
-      if (listed) list.Add(KeyOf(x[i], IdOf(s, i)));
+      const bool listed = x[i] > -kInfinity && (bins.max - x[i]) * bins.per_logit < list_from;
+      if (listed) list.Add(KeyOf(x[i], IdOf(tile, i)));
     }
   }
   greater = BlockTotal(greater, whole);
@@ -385,17 +433,22 @@ __global__ void __launch_bounds__(kThreads)
     for (int i = static_cast<int>(threadIdx.x); i < min(top, listed); i += kThreads) {
       out[i] = entry(list.keys[i]);
     }
+    // Where that was all: those of no probability, by their ids.
+    if (threadIdx.x != 0) return;
+    for (int i = listed, id = 0; i < top && id < args.vocab; ++id) {
+      if (logits[id] == -kInfinity) out[i++] = entry(KeyOf(logits[id], id));
+    }
     return;
   }
   Key last = 0;  // no token's key: it would be a NaN's
   for (int i = 0; i < top && i < args.vocab; ++i) {
-    last = SlowNextKey(logits, args.vocab, scratch.segments, last, next);
+    last = SlowNextKey(logits, args.vocab, scratch.tiles, last, next);
     if (threadIdx.x == 0) out[i] = entry(last);
   }
 }
 
 dim3 Grid(const SamplingArgs& args, const Scratch& scratch, int per_block) {
-  return {static_cast<unsigned>(CeilDiv(scratch.segments, per_block)),
+  return {static_cast<unsigned>(CeilDiv(scratch.tiles, per_block)),
           static_cast<unsigned>(args.rows)};
 }
 
@@ -403,7 +456,7 @@ dim3 Grid(const SamplingArgs& args, const Scratch& scratch, int per_block) {
 
 void LaunchFindCut(const SamplingArgs& args, const SamplingNeeds& needs, const Scratch& scratch,
                    cudaStream_t stream) {
-  const int per_block = SegmentsPerBlock(args.rows, scratch.segments);
+  const int per_block = TilesPerBlock(args.rows, scratch.tiles);
   const auto kernel = needs.changes ? HistogramKernel<false, true> : HistogramKernel<false, false>;
   Launch(kernel, Grid(args, scratch, per_block), kThreads, needs.changes ? sizeof(ChangeSpace) : 0,
          stream, args, Score{}, scratch, per_block);
@@ -411,7 +464,7 @@ void LaunchFindCut(const SamplingArgs& args, const SamplingNeeds& needs, const S
 
 void LaunchDraw(const SamplingArgs& args, const SamplingNeeds& needs, const Scratch& scratch,
                 cudaStream_t stream) {
-  const int per_block = SegmentsPerBlock(args.rows, scratch.segments);
+  const int per_block = TilesPerBlock(args.rows, scratch.tiles);
   const auto kernel = needs.changes ? DrawKernel<true> : DrawKernel<false>;
   const std::size_t bytes = sizeof(List) + 16 + (needs.changes ? sizeof(ChangeSpace) : 0);
   AllowSharedMemory(kernel, bytes);
@@ -420,14 +473,14 @@ void LaunchDraw(const SamplingArgs& args, const SamplingNeeds& needs, const Scra
 
 void LaunchFindBest(const SamplingArgs& args, const Score& score, const Scratch& scratch,
                     cudaStream_t stream) {
-  const int per_block = SegmentsPerBlock(args.rows, scratch.segments);
+  const int per_block = TilesPerBlock(args.rows, scratch.tiles);
   Launch(HistogramKernel<true, false>, Grid(args, scratch, per_block), kThreads, 0, stream, args,
          score, scratch, per_block);
 }
 
 void LaunchRank(const SamplingArgs& args, const Score& score, const Scratch& scratch,
                 cudaStream_t stream) {
-  const int per_block = SegmentsPerBlock(args.rows, scratch.segments);
+  const int per_block = TilesPerBlock(args.rows, scratch.tiles);
   Launch(RankKernel, Grid(args, scratch, per_block), kThreads, sizeof(List), stream, args, score,
          scratch, per_block);
 }

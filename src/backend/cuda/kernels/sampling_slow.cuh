@@ -3,7 +3,7 @@
 // a look at the whole row. Right for any row, and a hundred times slower.
 #pragma once
 
-#include "backend/cuda/kernels/sampling_row.cuh"
+#include "backend/cuda/kernels/sampling_race.cuh"
 
 namespace quire::cuda::sampling {
 
@@ -23,24 +23,24 @@ struct SlowRow {
   const Plan& plan;
   int row;
   const Bins& bins;
-  int segments;
+  int tiles;
   ChangeSpace* space;
 
-  // Calls see(values, segment) for all segments; tokens that take no part are −∞.
+  // Calls see(values, tile) for all tiles; tokens that take no part are −∞.
   template <class See>
-  __device__ void ForSegments(const See& see) const {
-    for (int s = 0; s < segments; ++s) {
+  __device__ void ForTiles(const See& see) const {
+    for (int tile = 0; tile < tiles; ++tile) {
       float x[kHeld];
-      LoadSegment(args.logits + row * args.logits_stride, args.vocab, s, -kInfinity, x);
+      LoadTile(args.logits + row * args.logits_stride, args.vocab, tile, -kInfinity, x);
       if constexpr (kChanges) {
-        if (plan.changes) ApplyChanges(args, plan, row, s, x, space);
+        if (plan.changes) ApplyChanges(args, plan, row, tile, x, space);
       }
       if (plan.min_p > 0.0F) {
         for (int i = 0; i < kHeld; ++i) {
           if (!(Exp2((x[i] - bins.max) * plan.scale) >= plan.min_p)) x[i] = -kInfinity;
         }
       }
-      see(x, s);
+      see(x, tile);
     }
   }
 
@@ -49,9 +49,9 @@ struct SlowRow {
   __device__ double Sum(const SlowCut& cut, const Value& value) const {
     __shared__ double shared[kWarps];
     double sum = 0;
-    ForSegments([&](const float* x, int s) {
+    ForTiles([&](const float* x, int tile) {
       for (int i = 0; i < kHeld; ++i) {
-        if (x[i] > -kInfinity && cut.Keeps(x[i], IdOf(s, i))) sum += value(x[i], IdOf(s, i));
+        if (x[i] > -kInfinity && cut.Keeps(x[i], IdOf(tile, i))) sum += value(x[i], IdOf(tile, i));
       }
     });
     return BlockTotal(sum, shared);
@@ -84,11 +84,11 @@ struct SlowRow {
   }
 };
 
-// This thread's best of the tokens that top_k, top_p and min_p keep. The whole block calls it.
+// Lets the tokens race that top_k, top_p and min_p keep. The whole block calls it.
 template <bool kChanges>
-__device__ __noinline__ Best SlowBest(const SamplingArgs& args, const Plan& plan, int row,
-                                      const Bins& bins, int segments, ChangeSpace* space) {
-  const SlowRow<kChanges> slow{args, plan, row, bins, segments, space};
+__device__ __noinline__ void SlowRace(const SamplingArgs& args, const Plan& plan, int row,
+                                      const Bins& bins, int tiles, ChangeSpace* space, Race* race) {
+  const SlowRow<kChanges> slow{args, plan, row, bins, tiles, space};
   const auto one = [](float) { return 1.0; };
   const auto weight = [&](float x) {
     return static_cast<double>(Exp2((x - bins.max) * plan.scale));
@@ -108,25 +108,22 @@ __device__ __noinline__ Best SlowBest(const SamplingArgs& args, const Plan& plan
       cut = slow.CutAt(cut, 1.0, one);
     }
   }
-  Race race;
-  slow.ForSegments([&](float* x, int s) {
+  slow.ForTiles([&](float* x, int tile) {
     for (int i = 0; i < kHeld; ++i) {
-      if (!cut.Keeps(x[i], IdOf(s, i))) x[i] = -kInfinity;
+      if (x[i] > -kInfinity && cut.Keeps(x[i], IdOf(tile, i))) race->Meet(x[i], IdOf(tile, i));
     }
-    race.Meet(x, s, bins.max, plan);
   });
-  return race.best;
 }
 
 // The least key of the row that is greater than `last`; in every thread. shared: [kWarps].
 inline __device__ __noinline__ unsigned long long SlowNextKey(const float* logits,
-                                                              std::int64_t vocab, int segments,
+                                                              std::int64_t vocab, int tiles,
                                                               unsigned long long last,
                                                               unsigned long long* shared) {
   unsigned long long next = ~0ULL;
-  for (int s = 0; s < segments; ++s) {
+  for (int tile = 0; tile < tiles; ++tile) {
     for (int i = 0; i < kHeld; ++i) {
-      const std::int32_t id = IdOf(s, i);
+      const std::int32_t id = IdOf(tile, i);
       if (id >= vocab) continue;
       const unsigned long long key = KeyOf(logits[id], id);
       if (key > last && key < next) next = key;

@@ -1,5 +1,6 @@
-// Hopper's means of asynchronous work, as inline PTX: barriers in shared memory (mbarrier), the bulk
-// tensor copy engine (TMA), clusters, named barriers and the share of registers. For sm_90a alone.
+// Hopper's means of asynchronous work, as inline PTX: barriers in shared memory (mbarrier), the
+// bulk tensor copy engine (TMA), clusters, named barriers and the share of registers. For sm_90a
+// alone.
 #pragma once
 
 #include <cuda.h>
@@ -12,6 +13,18 @@ __device__ __forceinline__ std::uint32_t SharedAddress(const void* pointer) {
   return static_cast<std::uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+__device__ __forceinline__ void SharedStore(std::uint32_t to, float value) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(value) : "memory");
+}
+__device__ __forceinline__ uint4 SharedLoad(std::uint32_t from) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(from)
+               : "memory");
+  return v;
+}
+
 // -- clusters -------------------------------------------------------------------------------------
 
 __device__ __forceinline__ std::uint32_t ClusterRank() {
@@ -20,13 +33,14 @@ __device__ __forceinline__ std::uint32_t ClusterRank() {
   return rank;
 }
 
-// All threads of all blocks of the cluster.
+// All threads of all blocks of the cluster. Orders nothing but what BarrierInitFence() does.
 __device__ __forceinline__ void ClusterSync() {
-  asm volatile("barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.acquire.aligned;" ::
                    : "memory");
 }
 
-// -- barriers in shared memory ---------------------------------------------------------------------
+// -- barriers in shared memory
+// ---------------------------------------------------------------------
 
 __device__ __forceinline__ void BarrierInit(std::uint32_t barrier, std::uint32_t arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
@@ -73,7 +87,8 @@ __device__ __forceinline__ void NamedArrive(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
 
-// -- copies of tensor tiles to shared memory ---------------------------------------------------------
+// -- copies of tensor tiles to shared memory
+// ---------------------------------------------------------
 
 // Policies of the L2, as createpolicy makes them.
 constexpr std::uint64_t kEvictFirst = 0x12F0000000000000;
@@ -115,7 +130,8 @@ __device__ __forceinline__ void TensorLoadMulticast(const CUtensorMap* map, std:
       : "memory");
 }
 
-// -- registers --------------------------------------------------------------------------------------
+// -- registers
+// --------------------------------------------------------------------------------------
 
 template <int kCount>
 __device__ __forceinline__ void MoreRegisters() {

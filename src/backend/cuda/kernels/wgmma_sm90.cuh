@@ -1,10 +1,10 @@
-// Hopper's warpgroup matrix product: d [64, N] = a [64, 16] · b [N, 16]ᵀ + d for bfloat16 or float16
-// in shared memory and float32 in registers. N: multiples of 16 from 32 to 256, 136 and 152.
+// Hopper's warpgroup matrix product: d [64, N] = a [64, 16] · b [N, 16]ᵀ + d for bfloat16 or
+// float16 in shared memory and float32 in registers. N: multiples of 16 from 32 to 256, 136 and
+// 152.
 //
-// a and b are tiles of rows of 64 elements (128 bytes) as the copy engine writes them with a swizzle
-// of 128 bytes, beginning at a multiple of 1024 bytes.
-// Thread t of the warpgroup holds d[4 g + i]: row 16 (t / 32) + t % 32 / 4 + 8 (i / 2) and column
-// 8 g + 2 (t % 4) + i % 2.
+// a and b are tiles of rows of 64 elements (128 bytes) as the copy engine writes them with a
+// swizzle of 128 bytes, beginning at a multiple of 1024 bytes. Thread t of the warpgroup holds d[4
+// g + i]: row 16 (t / 32) + t % 32 / 4 + 8 (i / 2) and column 8 g + 2 (t % 4) + i % 2.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -40,7 +40,6 @@ __device__ __forceinline__ void WgmmaPin(float (&d)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+f"(d[i])::"memory");
 }
-
 // Lists of the registers of d: their operands' numbers, and the operands.
 #define QUIRE_N1 "%0, %1, %2, %3, %4, %5, %6, %7"
 #define QUIRE_N2 QUIRE_N1 ", %8, %9, %10, %11, %12, %13, %14, %15"
@@ -80,42 +79,40 @@ __device__ __forceinline__ void WgmmaPin(float (&d)[kCount]) {
 #define QUIRE_R15 QUIRE_R14, QUIRE_R(112), QUIRE_R(116)
 #define QUIRE_R16 QUIRE_R15, QUIRE_R(120), QUIRE_R(124)
 
-#define QUIRE_WGMMA(n, type, list, a, b, accumulate, ...)                                         \
-  asm volatile("{\n.reg .pred keep;\nsetp.ne.b32 keep, " accumulate                               \
-               ", 0;\nwgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type " {" list    \
-               "}, " a ", " b ", keep, 1, 1, 0, 0;\n}"                                            \
-               : __VA_ARGS__                                                                      \
-               : "l"(a_tile), "l"(b_tile), "r"(static_cast<int>(keep)))
-#define QUIRE_WGMMA_CASE(n, list, a, b, accumulate, ...)                \
-  if constexpr (kN == n) {                                              \
-    if constexpr (std::is_same_v<T, __nv_bfloat16>)                     \
-      QUIRE_WGMMA(n, "bf16", list, a, b, accumulate, __VA_ARGS__);      \
-    else                                                                \
-      QUIRE_WGMMA(n, "f16", list, a, b, accumulate, __VA_ARGS__);       \
+#define QUIRE_WGMMA(n, type, list, a, b, ...)                                                    \
+  asm volatile("wgmma.mma_async.sync.aligned.m64n" #n "k16.f32." type "." type " {" list "}, " a \
+               ", " b ", 1, 1, 1, 0, 0;"                                                         \
+               : __VA_ARGS__                                                                     \
+               : "l"(a_tile), "l"(b_tile))
+#define QUIRE_WGMMA_CASE(n, list, a, b, ...)           \
+  if constexpr (kN == n) {                             \
+    if constexpr (std::is_same_v<T, __nv_bfloat16>)    \
+      QUIRE_WGMMA(n, "bf16", list, a, b, __VA_ARGS__); \
+    else                                               \
+      QUIRE_WGMMA(n, "f16", list, a, b, __VA_ARGS__);  \
   }
 
-// d [kN / 2]; without `keep`, what it held is dropped.
+// d [kN / 2].
 template <class T, int kN>
-__device__ __forceinline__ void Wgmma(float* d, std::uint64_t a_tile, std::uint64_t b_tile,
-                                      bool keep) {
+__device__ __forceinline__ void Wgmma(float* d, std::uint64_t a_tile, std::uint64_t b_tile) {
   static_assert((kN % 16 == 0 && kN >= 32 && kN <= 256) || kN == 136 || kN == 152);
-  QUIRE_WGMMA_CASE(32, QUIRE_N2, "%16", "%17", "%18", QUIRE_R2)
-  QUIRE_WGMMA_CASE(48, QUIRE_N3, "%24", "%25", "%26", QUIRE_R3)
-  QUIRE_WGMMA_CASE(64, QUIRE_N4, "%32", "%33", "%34", QUIRE_R4)
-  QUIRE_WGMMA_CASE(80, QUIRE_N5, "%40", "%41", "%42", QUIRE_R5)
-  QUIRE_WGMMA_CASE(96, QUIRE_N6, "%48", "%49", "%50", QUIRE_R6)
-  QUIRE_WGMMA_CASE(112, QUIRE_N7, "%56", "%57", "%58", QUIRE_R7)
-  QUIRE_WGMMA_CASE(128, QUIRE_N8, "%64", "%65", "%66", QUIRE_R8)
-  QUIRE_WGMMA_CASE(136, QUIRE_N8H, "%68", "%69", "%70", QUIRE_R8H)
-  QUIRE_WGMMA_CASE(144, QUIRE_N9, "%72", "%73", "%74", QUIRE_R9)
-  QUIRE_WGMMA_CASE(152, QUIRE_N9H, "%76", "%77", "%78", QUIRE_R9H)
-  QUIRE_WGMMA_CASE(160, QUIRE_N10, "%80", "%81", "%82", QUIRE_R10)
-  QUIRE_WGMMA_CASE(176, QUIRE_N11, "%88", "%89", "%90", QUIRE_R11)
-  QUIRE_WGMMA_CASE(192, QUIRE_N12, "%96", "%97", "%98", QUIRE_R12)
-  QUIRE_WGMMA_CASE(208, QUIRE_N13, "%104", "%105", "%106", QUIRE_R13)
-  QUIRE_WGMMA_CASE(224, QUIRE_N14, "%112", "%113", "%114", QUIRE_R14)
-  QUIRE_WGMMA_CASE(240, QUIRE_N15, "%120", "%121", "%122", QUIRE_R15)
-  QUIRE_WGMMA_CASE(256, QUIRE_N16, "%128", "%129", "%130", QUIRE_R16)
+  QUIRE_WGMMA_CASE(32, QUIRE_N2, "%16", "%17", QUIRE_R2)
+  QUIRE_WGMMA_CASE(48, QUIRE_N3, "%24", "%25", QUIRE_R3)
+  QUIRE_WGMMA_CASE(64, QUIRE_N4, "%32", "%33", QUIRE_R4)
+  QUIRE_WGMMA_CASE(80, QUIRE_N5, "%40", "%41", QUIRE_R5)
+  QUIRE_WGMMA_CASE(96, QUIRE_N6, "%48", "%49", QUIRE_R6)
+  QUIRE_WGMMA_CASE(112, QUIRE_N7, "%56", "%57", QUIRE_R7)
+  QUIRE_WGMMA_CASE(128, QUIRE_N8, "%64", "%65", QUIRE_R8)
+  QUIRE_WGMMA_CASE(136, QUIRE_N8H, "%68", "%69", QUIRE_R8H)
+  QUIRE_WGMMA_CASE(144, QUIRE_N9, "%72", "%73", QUIRE_R9)
+  QUIRE_WGMMA_CASE(152, QUIRE_N9H, "%76", "%77", QUIRE_R9H)
+  QUIRE_WGMMA_CASE(160, QUIRE_N10, "%80", "%81", QUIRE_R10)
+  QUIRE_WGMMA_CASE(176, QUIRE_N11, "%88", "%89", QUIRE_R11)
+  QUIRE_WGMMA_CASE(192, QUIRE_N12, "%96", "%97", QUIRE_R12)
+  QUIRE_WGMMA_CASE(208, QUIRE_N13, "%104", "%105", QUIRE_R13)
+  QUIRE_WGMMA_CASE(224, QUIRE_N14, "%112", "%113", QUIRE_R14)
+  QUIRE_WGMMA_CASE(240, QUIRE_N15, "%120", "%121", QUIRE_R15)
+  QUIRE_WGMMA_CASE(256, QUIRE_N16, "%128", "%129", QUIRE_R16)
 }
 
 #undef QUIRE_WGMMA_CASE
