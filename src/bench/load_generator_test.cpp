@@ -73,7 +73,7 @@ TEST(LoadGenerator, RecordsARunOfStreams) {
     call.Write(Event("b") + End());
     return true;
   });
-  LoadProgress progress;
+  RunProgress progress;
   LoadRun run = RunOn(server);
   run.profile.request_rate = 100;
   run.num_threads = 2;
@@ -212,7 +212,7 @@ TEST(LoadGenerator, FailuresAreRecords) {
   });
   LoadRun run = RunOn(server);
   run.target.timeout_s = 0.25;
-  LoadProgress progress;
+  RunProgress progress;
   run.progress = &progress;
   const LoadOutcome outcome = Outcome(run, Prompts(9));
   ASSERT_EQ(outcome.records.size(), 9U);

@@ -92,7 +92,13 @@ Status ServeBench::FindServer() {
     target.model = server_model_.id;
   } else {
     // A server may have no such list; the test request will show whether it has the model.
-    if (models.error().kind != ErrorKind::kNotFound) return models.error();
+    if (models.error().kind != ErrorKind::kNotFound) {
+      Error error = models.error();
+      if (error.message.find("connection refused") != std::string::npos)
+        error.message +=
+            ": --base-url says where a server is, --ready-check-timeout-sec waits for it";
+      return error;
+    }
     if (target.model.empty())
       return Error{ErrorKind::kUnavailable, models.error().message + ": --model names one", "", ""};
     server_model_.id = target.model;
@@ -200,7 +206,7 @@ Status ServeBench::WarmUp() {
 
 Result<LoadOutcome> ServeBench::Load(const LoadProfile& profile, const BenchWorkload& workload,
                                      bool shown) {
-  LoadProgress progress;
+  RunProgress progress;
   LoadRun run;
   run.target = options_.target;
   run.profile = profile;
