@@ -109,6 +109,9 @@ Status ServeBench::FindServer() {
   subject.tokenizer = options_.tokenizer;
   if (subject.backend_name.empty()) subject.backend_name = facts_.name;
   if (subject.label.empty()) subject.label = subject.model;
+  if (subject.gpu.empty()) subject.gpu = facts_.device;
+  if (subject.dtype.empty()) subject.dtype = facts_.dtype;
+  if (subject.weights_gb == 0) subject.weights_gb = facts_.weights_gb;
   const std::string& name = subject.backend_name;
   Say(fmt::format("server    {} at {}, model {}", name.empty() ? "of unknown make" : name,
                   UrlText(target.base), subject.model));
