@@ -134,7 +134,7 @@ class Serve(BenchTest):
                 (2, "/no/such.json", ("--compare", "/no/such.json")),
                 (2, "--prompt-token-ids", ("--backend", "openai-chat", "--prompt-token-ids")),
                 (2, "no-such-flag", ("--no-such-flag",)),
-                (2, "context", ("--random-input-len", 100000)), (1, "404", ("--endpoint", "/v1/none"))):
+                (2, "context", ("--random-input-len", 100000)), (1, "404", ("--endpoint", "/v1/none", "--random-input-len", 10))):
             with self.subTest(words=words):
                 done = self.check(bench(self.server, "serve", "--num-prompts", 3, *words) if "--num-prompts" not in words
                                   else bench(self.server, "serve", *words), code)

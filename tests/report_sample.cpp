@@ -160,12 +160,12 @@ RunSummary SampleRun(const SampleServer& server, const SampleLoad& load, unsigne
   config.percentile_metrics = {"ttft", "tpot", "itl", "e2el"};
   config.cost_per_hour = 3.5;
   config.command = fmt::format(
-      "quire bench serve --base-url http://127.0.0.1:8000 --model Qwen/Qwen3-8B \\\n"
+      "quire bench serve --base-url http://127.0.0.1:8000 --model org/sample-8b \\\n"
       "  --dataset-name random --random-input-len {} --random-output-len {} \\\n"
       "  --num-prompts {} --request-rate {} --goodput ttft:500 tpot:50 --report report.html",
       load.input, load.output, load.requests, load.rate);
   RunSummary run = Simulation(server, load, seed).Run(config);
-  run.subject = {server.name, "Qwen/Qwen3-8B", "", server.name, "bfloat16", 16.4, server.gpu, 1, 1};
+  run.subject = {server.name, "org/sample-8b", "", server.name, "bfloat16", 16.4, server.gpu, 1, 1};
   run.energy = EnergyUse{run.duration_s * 512, 74};
   run.host = {{"CPU", "2 × Intel Xeon Platinum 8480C, 112 cores, 2 NUMA nodes"},
               {"Memory", "2,048 GB"},
@@ -210,35 +210,35 @@ SweepResult SampleSweep(const SampleServer& server) {
 }
 
 int WriteAll(const std::string& folder) {
-  const SampleServer quire{.name = "Quire 0.1.0", .gpu = "NVIDIA H200"};
-  const SampleServer vllm{.name = "vLLM 0.23.0", .gpu = "NVIDIA H200", .step_ms = 17};
-  const SampleServer sglang{
-      .name = "SGLang 0.6.2", .gpu = "NVIDIA H200", .step_ms = 15, .max_running = 110};
-  const std::vector<RunSummary> one = {SampleRun(quire, {.requests = 900, .rate = 18}, 1)};
+  const SampleServer a{.name = "Simulated A", .gpu = "simulated GPU"};
+  const SampleServer b{.name = "Simulated B", .gpu = "simulated GPU", .step_ms = 17};
+  const SampleServer c{
+      .name = "Simulated C", .gpu = "simulated GPU", .step_ms = 15, .max_running = 110};
+  const std::vector<RunSummary> one = {SampleRun(a, {.requests = 900, .rate = 18}, 1)};
   std::vector<RunSummary> three;
-  for (const SampleServer& server : {vllm, quire, sglang})
+  for (const SampleServer& server : {b, a, c})
     three.push_back(SampleRun(server, {.requests = 1000, .rate = 22}, 2));
   three[1].config.date = "20261121-034210";
 
   std::vector<RunSummary> many;
   for (int i = 0; i < 9; ++i) {
-    SampleServer server = quire;
+    SampleServer server = a;
     server.name = fmt::format("a configuration with a long name, number {}", i);
     server.step_ms = 10 + 2 * i;
     server.has_gauges = i % 2 == 0;
     many.push_back(SampleRun(server, {.requests = 200}, 3));
   }
-  const SweepResult sweep = SampleSweep(quire);
+  const SweepResult sweep = SampleSweep(a);
   const std::string attack =
       "</title></style><script>window.pwned = 1</script>\"'><img src=x "
       "onerror=pwned=1>&amp;\x01\xff";
   const std::vector<RunSummary> hostile = {HostileRun(attack), HostileRun(attack + "!")};
 
   const std::vector<std::pair<std::string, ReportInput>> pages = {
-      {"one", {"Qwen3-8B on one H200", one, nullptr}},
-      {"three", {"Three servers, one load", three, nullptr}},
+      {"one", {"One simulated server", one, nullptr}},
+      {"three", {"Three simulated servers, one load", three, nullptr}},
       {"many", {"Nine configurations", many, nullptr}},
-      {"sweep", {"How many requests a second?", {}, &sweep}},
+      {"sweep", {"How many requests a second? (simulated server)", {}, &sweep}},
       {"hostile", {attack, hostile, nullptr}},
       {"empty", {}}};
   for (const auto& [name, input] : pages)

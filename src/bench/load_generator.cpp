@@ -152,7 +152,7 @@ Result<LoadOutcome> RunLoad(const LoadRun& run, const BenchWorkload& workload) {
 
   std::optional<LoadSlots> slots;
   if (run.profile.max_concurrency) slots.emplace(std::max(1, *run.profile.max_concurrency));
-  LoadProgress unseen;
+  RunProgress unseen;
   LoadShared shared{run,
                     workload,
                     *writer,

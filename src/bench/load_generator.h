@@ -33,7 +33,7 @@ struct LoadTarget {
 };
 
 // What the run looks like from outside while it goes on; read by the progress bar at any time.
-struct LoadProgress {
+struct RunProgress {
   std::atomic<std::int64_t> output_tokens{0};  // events with choices so far
   std::atomic<int> sent{0};
   std::atomic<int> finished{0};  // failed ones too
@@ -50,7 +50,7 @@ struct LoadRun {
   LoadTarget target;
   LoadProfile profile;
   int num_threads = 0;  // 0: one for each two cores, at most 8
-  LoadProgress* progress = nullptr;
+  RunProgress* progress = nullptr;
   const std::atomic<bool>* stop = nullptr;  // set: end now with what there is
 };
 

@@ -27,7 +27,7 @@ struct LoadShared {
   const LoadRequestWriter& writer;
   LoadPreparer& prepared;
   LoadSlots* slots = nullptr;  // null: no limit
-  LoadProgress& progress;
+  RunProgress& progress;
   std::vector<TcpAddress> addresses;
   TimePoint start;
   std::atomic<std::size_t> next_conversation{0};  // closed loop: whose turn it is

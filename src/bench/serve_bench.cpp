@@ -92,7 +92,13 @@ Status ServeBench::FindServer() {
     target.model = server_model_.id;
   } else {
     // A server may have no such list; the test request will show whether it has the model.
-    if (models.error().kind != ErrorKind::kNotFound) return models.error();
+    if (models.error().kind != ErrorKind::kNotFound) {
+      Error error = models.error();
+      if (error.message.find("connection refused") != std::string::npos)
+        error.message +=
+            ": --base-url says where a server is, --ready-check-timeout-sec waits for it";
+      return error;
+    }
     if (target.model.empty())
       return Error{ErrorKind::kUnavailable, models.error().message + ": --model names one", "", ""};
     server_model_.id = target.model;
@@ -103,6 +109,9 @@ Status ServeBench::FindServer() {
   subject.tokenizer = options_.tokenizer;
   if (subject.backend_name.empty()) subject.backend_name = facts_.name;
   if (subject.label.empty()) subject.label = subject.model;
+  if (subject.gpu.empty()) subject.gpu = facts_.device;
+  if (subject.dtype.empty()) subject.dtype = facts_.dtype;
+  if (subject.weights_gb == 0) subject.weights_gb = facts_.weights_gb;
   const std::string& name = subject.backend_name;
   Say(fmt::format("server    {} at {}, model {}", name.empty() ? "of unknown make" : name,
                   UrlText(target.base), subject.model));
@@ -200,7 +209,7 @@ Status ServeBench::WarmUp() {
 
 Result<LoadOutcome> ServeBench::Load(const LoadProfile& profile, const BenchWorkload& workload,
                                      bool shown) {
-  LoadProgress progress;
+  RunProgress progress;
   LoadRun run;
   run.target = options_.target;
   run.profile = profile;

@@ -35,7 +35,7 @@ struct ServeBenchOptions {
 
 // A run while it goes on.
 struct ServeBenchTick {
-  const LoadProgress& progress;
+  const RunProgress& progress;
   int num_requests = 0;
   double expected_tokens = 0;  // if every answer is as long as asked
   double elapsed_s = 0;

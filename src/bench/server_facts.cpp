@@ -140,8 +140,15 @@ ServerFacts AskServer(HttpClient& client, const ServerModel& model) {
   std::string owner = model.owned_by;
   if (const auto reply = client.Get("/version"); reply) {
     header = ServerHeader(*reply);
-    if (const auto json = ParseJson(reply->body); reply->status == 200 && json && json->is_object())
+    if (const auto json = ParseJson(reply->body);
+        reply->status == 200 && json && json->is_object()) {
       version = TextField(*json, "version", 60);
+      facts.device = TextField(*json, "device", 100);
+      facts.dtype = TextField(*json, "dtype", 40);
+      const auto bytes = json->find("weight_bytes");
+      if (bytes != json->end() && bytes->is_number())
+        facts.weights_gb = 1e-9 * bytes->get<double>();
+    }
   }
   if (const auto reply = client.Get("/metrics"); reply && reply->status == 200) {
     facts.has_gauges = ParseGauges(reply->body).any();
@@ -165,6 +172,7 @@ ServerFacts AskServer(HttpClient& client, const ServerModel& model) {
   }
   if (!facts.name.empty()) facts.lines.emplace_back("Server", facts.name);
   facts.lines.emplace_back("Model", PrintableText(model.id));
+  if (!facts.device.empty()) facts.lines.emplace_back("Device", facts.device);
   if (model.max_model_len > 0)
     facts.lines.emplace_back("Context (tokens)", std::to_string(model.max_model_len));
   return facts;

@@ -25,7 +25,10 @@ struct ServerFacts {
   std::string name;         // "Quire 0.1.0", "vLLM 0.23.0", "llama.cpp b6700", or what it said
   bool needs_gpu = false;   // it runs on GPUs where there are some
   bool has_gauges = false;  // /metrics has what ParseGauges knows
-  HostFacts lines;          // for people
+  std::string device;       // what it runs on, as it says itself
+  std::string dtype;
+  double weights_gb = 0;
+  HostFacts lines;  // for people
 };
 
 // http://host:port/prefix, as errors and reports name it.

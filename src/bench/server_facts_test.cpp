@@ -86,6 +86,13 @@ TEST(AskServer, TellsServersApart) {
                     "Server: quire\r\n", "quire")
                 .name,
             "Quire 0.1.0");
+  const ServerFacts told = FactsOf(
+      {{"/version",
+        R"({"version":"0.1.0","device":"NVIDIA H200","dtype":"bfloat16","weight_bytes":2000000000})"}},
+      "Server: quire\r\n", "quire");
+  EXPECT_EQ(told.device, "NVIDIA H200");
+  EXPECT_EQ(told.dtype, "bfloat16");
+  EXPECT_EQ(told.weights_gb, 2.0);
   const ServerFacts vllm =
       FactsOf({{"/version", R"({"version":"0.23.0"})"}, {"/metrics", "vllm:" + gauge}},
               "Server: uvicorn\r\n", "org");

@@ -53,7 +53,7 @@ void AddServerFlags(CLI::App& app, Flags& flags) {
       ->group(group);
   app.add_option("--max-num-queued-reqs", flags.max_num_queued_reqs,
                  "Requests that may wait; more are refused with 429 (default: 4 x --max-num-seqs, "
-                 "at least 256)")
+                 "at least 1024)")
       ->transform(HumanNumber())
       ->check(Between(std::int64_t{0}, std::int64_t{1} << 30))
       ->group(group);

@@ -49,7 +49,7 @@ Admission::Admission(Metrics& metrics, std::optional<std::int64_t> max_num_queue
 
 void Admission::SetModel(const EngineInfo& info) {
   const std::int64_t running = std::max(info.max_num_seqs, 1);
-  capacity_ = running + max_num_queued_reqs_.value_or(std::max<std::int64_t>(256, 4 * running));
+  capacity_ = running + max_num_queued_reqs_.value_or(std::max<std::int64_t>(1024, 4 * running));
 }
 
 Result<Admission::Ticket> Admission::Reserve(std::int64_t count) {

@@ -232,6 +232,19 @@ std::optional<Error> Api::Refuse(Route route) {
   return NotReady(state == EngineState::kReady ? EngineState::kLoading : state);
 }
 
+// vLLM's field, and what a benchmark's table shows of a server.
+void Api::Version(HttpExchange& exchange) const {
+  std::string body = R"({"version":")" QUIRE_VERSION R"(")";
+  if (const auto model = core_->model(); model != nullptr) {
+    body += R"(,"device":)";
+    AppendJsonString(body, model->info.device);
+    body += R"(,"dtype":)";
+    AppendJsonString(body, model->info.dtype);
+    body += R"(,"weight_bytes":)" + std::to_string(model->info.weight_bytes);
+  }
+  exchange.Respond(JsonResponse(body + "}"));
+}
+
 void Api::Handle(std::shared_ptr<HttpExchange> exchange) {
   const TimePoint arrival = Now();
   const std::optional<Route> route = FindRoute(exchange->head().path);
@@ -241,7 +254,7 @@ void Api::Handle(std::shared_ptr<HttpExchange> exchange) {
     case Route::kPing:
       return Health(*exchange);
     case Route::kVersion:
-      return exchange->Respond(JsonResponse(R"({"version":")" QUIRE_VERSION R"("})"));
+      return Version(*exchange);
     case Route::kLoad:
       return exchange->Respond(JsonResponse(R"({"server_load":)" +
                                             std::to_string(core_->admission.num_requests()) + "}"));

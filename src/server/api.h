@@ -34,6 +34,7 @@ class Api {
 
  private:
   void Health(HttpExchange& exchange) const;
+  void Version(HttpExchange& exchange) const;
   void Models(HttpExchange& exchange) const;
   void Model(HttpExchange& exchange) const;
   // 503 or 429 before anything is parsed; nothing where the request may go on.

@@ -136,7 +136,9 @@ TEST(Api, HealthIsTheEnginesState) {
 
 TEST(Api, SmallRoutesAnswer) {
   TestServer server;
-  EXPECT_TRUE(Json::parse(server.Get("/version")->response().body)["version"].is_string());
+  const Json version = Json::parse(server.Get("/version")->response().body);
+  EXPECT_TRUE(version["version"].is_string());
+  EXPECT_TRUE(version["weight_bytes"].is_number());
   EXPECT_EQ(server.Get("/load")->response().body, R"({"server_load":0})");
   auto exchange = server.Send("/v1/completions", test::CompletionBody());
   const auto requests = server.gateway.WaitForRequests(1);

@@ -124,6 +124,11 @@ std::string NodeText(const NumaNode& node) {
               "   ");
 }
 
+// -1: not known. On a host of one node that one is the nearest anyway.
+int NodeOf(const Topology& topology, const GpuFacts& gpu) {
+  return gpu.numa_node < 0 && topology.nodes.size() == 1 ? topology.nodes[0].id : gpu.numa_node;
+}
+
 // The nodes, each with its GPUs; a node that has nothing at all is left out.
 std::string TreeText(const Topology& topology, const Paint& paint) {
   std::vector<std::vector<std::string>> rows;
@@ -135,15 +140,10 @@ std::string TreeText(const Topology& topology, const Paint& paint) {
       widths[i] = std::max(widths[i], TextColumns(rows.back()[i]));
   }
   ShortenNames(rows, widths);
-  // A host of one node has no others to be near to.
-  const bool one_node = topology.nodes.size() == 1;
-  const auto node_of = [&](const GpuFacts& gpu) {
-    return one_node && gpu.numa_node < 0 ? topology.nodes[0].id : gpu.numa_node;
-  };
   const auto gpus_of = [&](const std::function<bool(int)>& wanted) {
     std::vector<std::size_t> found;
     for (std::size_t i = 0; i < topology.gpus.size(); ++i) {
-      if (wanted(node_of(topology.gpus[i]))) found.push_back(i);
+      if (wanted(NodeOf(topology, topology.gpus[i]))) found.push_back(i);
     }
     return found;
   };
@@ -202,9 +202,9 @@ std::string MatrixText(const Topology& topology, const Paint& paint, const std::
       }
     }
     if (affinity) {
+      const int node = NodeOf(topology, row);
       const std::string near = row.cpu_affinity.empty() ? "?" : Shortened(row.cpu_affinity, cores);
-      line += "  " + PadRight(near, cores) + "  " +
-              (row.numa_node < 0 ? "?" : std::to_string(row.numa_node));
+      line += "  " + PadRight(near, cores) + "  " + (node < 0 ? "?" : std::to_string(node));
     }
     text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
   }
