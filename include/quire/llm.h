@@ -19,12 +19,12 @@
 namespace quire {
 
 struct LlmOptions {
-  std::string model;  // a Hugging Face folder, or org/name in the Hugging Face cache
-  std::string device = "auto";  // cuda where the build and the machine have it, else cpu
-  std::string dtype = "auto";               // auto, float32, bfloat16, float16
-  std::int32_t max_model_len = 0;           // 0: the model's own
-  std::int32_t max_num_seqs = 0;            // 0: the device's default
-  std::int32_t num_threads = 0;             // 0: all cores
+  std::string model;               // a Hugging Face folder, or org/name in the Hugging Face cache
+  std::string device = "auto";     // cuda where the build and the machine have it, else cpu
+  std::string dtype = "auto";      // auto, float32, bfloat16, float16
+  std::int32_t max_model_len = 0;  // 0: the model's own
+  std::int32_t max_num_seqs = 0;   // 0: the device's default
+  std::int32_t num_threads = 0;    // 0: all cores
   std::int32_t max_num_batched_tokens = 0;  // 0: the device's default
   std::int32_t block_size = 16;
   std::int64_t num_gpu_blocks_override = 0;  // 0: sized by memory
@@ -34,6 +34,10 @@ struct LlmOptions {
   bool load_dummy_weights = false;  // seeded random ones for the folder's config.json
   std::uint64_t seed = 0;           // of those
   std::string cpu_isa;              // empty: the best that the CPU has
+  // A trace of steps for ui.perfetto.dev, and a summary in the log.
+  std::int32_t profile_steps = 0;   // 0: none, or what QUIRE_PROFILE_STEPS asks for
+  std::int32_t profile_first = 32;  // so many steps run before
+  std::string profile_file;         // empty: quire-profile-PID.json
 };
 
 // As in OpenAI's API; the values are checked, and a bad one is an error of the generation.

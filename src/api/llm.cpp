@@ -133,6 +133,9 @@ class Llm::Impl {
     config.kv_cache_memory_bytes = options.kv_cache_memory_bytes;
     config.memory_utilization = options.gpu_memory_utilization;
     config.enable_prefix_caching = options.enable_prefix_caching;
+    config.profile.num_steps = options.profile_steps;
+    config.profile.first_step = options.profile_first;
+    config.profile.file = options.profile_file;
     auto engine = LoadEngine(config, {}, [this](EngineReport report) { Take(report); });
     if (!engine) return engine.error();
     engine_ = std::move(engine).value();

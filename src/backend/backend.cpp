@@ -8,6 +8,16 @@ void Backend::BeginStep(const AttentionBatch&, std::span<const KvLayer>) {}
 
 float Backend::MicrosecondsBetween(std::uint64_t, std::uint64_t) { return 0; }
 
+Status Backend::StartProfile() {
+  return Error{ErrorKind::kDevice, "this device keeps no record of its work", "", ""};
+}
+
+DeviceProfile Backend::StopProfile() { return {}; }
+
+void Backend::BeginRange(const char*, std::int64_t) {}
+
+void Backend::EndRange() {}
+
 void Backend::Replay(std::uint64_t, const std::function<void()>& launch) { launch(); }
 
 int Backend::ReplayBucket(int) const { return 0; }

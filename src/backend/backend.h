@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 
+#include "backend/profile.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "tensor/tensor.h"
@@ -252,6 +253,15 @@ class Backend {
   // Whether launches return before they are done, so that steps overlap with the host.
   virtual bool asynchronous() const = 0;
 
+  // -- profiles
+  // Records what the device does from the start on; stopping waits for what was launched. An error
+  // of one line where the device cannot tell: the profile has the host alone, then.
+  virtual Status StartProfile();
+  virtual DeviceProfile StopProfile();
+  // Names what the calling thread does for a profiler that is attached from outside (NVTX).
+  virtual void BeginRange(const char* name, std::int64_t value);
+  virtual void EndRange();
+
   // -- fused
   // --------------------------------------------------------------------------------------------
   // residual += x, then out = RmsNorm(residual). All [tokens, hidden]; out may be x.
@@ -261,6 +271,20 @@ class Backend {
   virtual void RotateAndStoreKv(const Tensor& q, const Tensor& k, const Tensor& v,
                                 const QkTransform& how, const AttentionBatch& batch,
                                 const KvLayer& cache);
+};
+
+// Names the calling thread's work while it lives: see Backend::BeginRange.
+class BackendRange {
+ public:
+  BackendRange(Backend& backend, const char* name, std::int64_t value = 0) : backend_(backend) {
+    backend_.BeginRange(name, value);
+  }
+  ~BackendRange() { backend_.EndRange(); }
+  BackendRange(const BackendRange&) = delete;
+  BackendRange& operator=(const BackendRange&) = delete;
+
+ private:
+  Backend& backend_;
 };
 
 }  // namespace quire

@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,7 @@
 #include "bench/run_table.h"
 #include "cli/bench_commands.h"
 #include "cli/engine_options.h"
+#include "runtime/profile_summary.h"
 
 namespace quire {
 namespace {
@@ -27,6 +29,7 @@ struct OfflineFlags {
   int num_iters = 3;
   int num_warmups = 1;
   std::string output_json;
+  std::optional<ProfileSummary> profile;  // of the steps that were profiled
 };
 
 // Means over the steps of a run that had work behind them.
@@ -88,6 +91,9 @@ RunSummary SummaryOf(const OfflineRun& run, const OfflineFlags& flags, const Eng
 Result<std::unique_ptr<OfflineBench>> LoadBench(OfflineFlags& flags) {
   ApplyLogLevel(flags.engine.log_level, "");
   QUIRE_RETURN_IF_ERROR(FinishEngineFlags(flags.engine));
+  flags.engine.config.profile.on_done = [&flags](const ProfileSummary& summary) {
+    flags.profile = summary;
+  };
   auto bench = OfflineBench::Load(flags.engine.config, {});
   if (!bench) return bench.error();
   const EngineInfo& info = (*bench)->info();
@@ -101,6 +107,14 @@ Result<std::unique_ptr<OfflineBench>> LoadBench(OfflineFlags& flags) {
                     longest, info.max_model_len));
   }
   return bench;
+}
+
+// Ends the engine, so that its profile is complete, and tells of that.
+void FinishProfile(std::unique_ptr<OfflineBench> bench, const OfflineFlags& flags, Json& json) {
+  bench.reset();
+  if (!flags.profile) return;
+  fmt::print("\n{}", ToText(*flags.profile));
+  json["profile"] = ToJson(*flags.profile);
 }
 
 int Save(const std::string& file, const Json& json) {
@@ -145,6 +159,7 @@ int RunThroughput(OfflineFlags& flags) {
   json["steps"] = ToJson(means);
   json["num_preemptions"] = run.num_preemptions;
   json["recomputed_tokens"] = recomputed;
+  FinishProfile(std::move(bench).value(), flags, json);
   return Save(flags.output_json, json);
 }
 
@@ -189,6 +204,7 @@ int RunLatency(OfflineFlags& flags) {
   for (const double percent : percents)
     json["percentiles"][fmt::format("{:.0f}", percent)] = latency.percentiles.at(percent);
   json["steps"] = ToJson(MeansOf(steps));
+  FinishProfile(std::move(bench).value(), flags, json);
   return Save(flags.output_json, json);
 }
 

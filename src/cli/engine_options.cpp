@@ -122,6 +122,24 @@ void AddCacheFlags(CLI::App& app, EngineFlags& flags) {
       ->group(group);
 }
 
+void AddProfileFlags(CLI::App& app, ProfileOptions& options) {
+  const char* group = "Profile";
+  app.add_option("--profile-steps", options.num_steps,
+                 "Write a trace of so many steps of host and GPU for ui.perfetto.dev, and a "
+                 "summary (also QUIRE_PROFILE_STEPS)")
+      ->check(Between(1, ProfileOptions::kMaxSteps))
+      ->group(group);
+  app.add_option("--profile-first", options.first_step,
+                 "Steps that run before (also QUIRE_PROFILE_FIRST)")
+      ->check(Between(0, ProfileOptions::kLastFirstStep))
+      ->group(group)
+      ->capture_default_str();
+  app.add_option("--profile-file", options.file,
+                 "The trace (default: quire-profile-PID.json; also QUIRE_PROFILE_FILE)")
+      ->group(group)
+      ->type_name("FILE");
+}
+
 }  // namespace
 
 CLI::Validator HumanNumber() {
@@ -136,6 +154,7 @@ void AddEngineFlags(CLI::App& app, EngineFlags& flags) {
       ->check(CLI::IsMember({"debug", "info", "warning", "error"}))
       ->group("Log")
       ->capture_default_str();
+  AddProfileFlags(app, flags.config.profile);
 }
 
 Status FinishEngineFlags(EngineFlags& flags) {
@@ -181,8 +200,13 @@ std::vector<std::string> EngineArguments(const EngineFlags& flags) {
   add("--max-num-batched-tokens", config.max_num_batched_tokens);
   add("--num-gpu-blocks-override", config.num_blocks_override);
   add("--kv-cache-memory-bytes", config.kv_cache_memory_bytes);
+  add("--profile-steps", config.profile.num_steps);
   if (!config.instruction_set.empty()) words.push_back("--cpu-isa=" + config.instruction_set);
   if (!config.enable_prefix_caching) words.emplace_back("--no-enable-prefix-caching");
+  if (config.profile.first_step != ProfileOptions{}.first_step)
+    words.push_back(fmt::format("--profile-first={}", config.profile.first_step));
+  if (!config.profile.file.empty())
+    words.push_back("--profile-file=" + config.profile.file.string());
   return words;
 }
 

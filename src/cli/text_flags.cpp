@@ -62,6 +62,9 @@ LlmResult LoadLlm(EngineFlags& flags) {
   options.kv_cache_memory_bytes = config.kv_cache_memory_bytes;
   options.gpu_memory_utilization = config.memory_utilization;
   options.enable_prefix_caching = config.enable_prefix_caching;
+  options.profile_steps = config.profile.num_steps;
+  options.profile_first = config.profile.first_step;
+  options.profile_file = config.profile.file.string();
   LlmResult llm = Llm::Load(options);
   if (llm && ::isatty(STDERR_FILENO) != 0) std::fprintf(stderr, "%s\n", llm->Describe().c_str());
   return llm;

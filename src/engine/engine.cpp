@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cache/kv_cache_manager.h"
+#include "runtime/step_profiler.h"
 #include "sched/scheduler.h"
 
 namespace quire {
@@ -45,11 +46,14 @@ SchedulerConfig PolicyOf(const EngineInfo& info, int max_steps_in_flight) {
 // inbox.
 class Engine::Impl {
  public:
-  Impl(std::unique_ptr<Executor> executor, ReportHandler on_report)
+  Impl(std::unique_ptr<Executor> executor, ReportHandler on_report, ProfileOptions profile)
       : executor_(std::move(executor)),
         on_report_(std::move(on_report)),
         cache_(CacheConfig(executor_->info())),
         scheduler_(PolicyOf(executor_->info(), executor_->max_steps_in_flight()), cache_, clock_),
+        profiler_(profile.num_steps > 0
+                      ? std::make_unique<StepProfiler>(std::move(profile), *executor_)
+                      : nullptr),
         thread_([this] { Loop(); }) {}
 
   ~Impl() {
@@ -79,6 +83,9 @@ class Engine::Impl {
   void Loop();
   void FinishOldest(EngineReport& report);
   void Report(EngineReport report);
+  void Enter(HostPhase phase) {
+    if (profiler_) profiler_->Enter(phase);
+  }
 
   const std::unique_ptr<Executor> executor_;
   const ReportHandler on_report_;
@@ -91,6 +98,7 @@ class Engine::Impl {
   };
   std::deque<InFlight> in_flight_;
   std::vector<std::variant<Request, RequestId>> taken_;
+  const std::unique_ptr<StepProfiler> profiler_;  // null: no profile is wanted
 
   std::mutex mutex_;  // of the inbox
   std::condition_variable wake_;
@@ -179,7 +187,9 @@ void Engine::Impl::Report(EngineReport report) {
 void Engine::Impl::FinishOldest(EngineReport& report) {
   const auto [plan, launch_time] = std::move(in_flight_.front());
   in_flight_.pop_front();
+  Enter(HostPhase::kWait);
   const StepOutput output = executor_->Finish();
+  Enter(HostPhase::kTakeIn);
   const TimePoint begin = Now();
   report.outputs = scheduler_.Finish(*plan, output);
   report.stats.step_tokens = plan->num_tokens();
@@ -187,16 +197,23 @@ void Engine::Impl::FinishOldest(EngineReport& report) {
   report.stats.step_times.host = static_cast<float>(1e6 * Seconds(launch_time + (Now() - begin)));
   Report(std::move(report));
   report = {};
+  if (profiler_) profiler_->Finished(output.times);
 }
 
 void Engine::Impl::Loop() {
   EngineReport report;
-  while (Drain(/*wait=*/in_flight_.empty() && !scheduler_.HasWork(), report)) {
+  while (true) {
+    const bool wait = in_flight_.empty() && !scheduler_.HasWork();
+    Enter(wait ? HostPhase::kIdle : HostPhase::kPlan);
+    if (!Drain(wait, report)) break;
+    Enter(HostPhase::kPlan);
     const TimePoint begin = Now();
     auto plan = std::make_shared<const StepPlan>(scheduler_.Schedule());
     const bool idle = plan->empty();
     if (!idle) {
+      Enter(HostPhase::kLaunch);
       executor_->Submit(plan);
+      if (profiler_) profiler_->Launched(*plan);
       in_flight_.push_back({std::move(plan), Now() - begin});
     }
     const bool full = static_cast<int>(in_flight_.size()) >= executor_->max_steps_in_flight();
@@ -207,10 +224,12 @@ void Engine::Impl::Loop() {
     executor_->Finish();
     in_flight_.pop_front();
   }
+  if (profiler_) profiler_->End();
 }
 
-Engine::Engine(std::unique_ptr<Executor> executor, ReportHandler on_report)
-    : impl_(std::make_unique<Impl>(std::move(executor), std::move(on_report))) {}
+Engine::Engine(std::unique_ptr<Executor> executor, ReportHandler on_report, ProfileOptions profile)
+    : impl_(std::make_unique<Impl>(std::move(executor), std::move(on_report), std::move(profile))) {
+}
 
 Engine::~Engine() = default;
 

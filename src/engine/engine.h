@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "runtime/executor.h"
+#include "runtime/profile_options.h"
 #include "sched/output.h"
 #include "sched/request.h"
 
@@ -17,7 +18,7 @@ class Engine {
   using ReportHandler = std::function<void(EngineReport)>;
 
   // Starts the thread. The executor has loaded its model.
-  Engine(std::unique_ptr<Executor> executor, ReportHandler on_report);
+  Engine(std::unique_ptr<Executor> executor, ReportHandler on_report, ProfileOptions profile = {});
   ~Engine();  // ends the thread; unfinished requests get no more output
 
   const EngineInfo& info() const;

@@ -7,12 +7,16 @@
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <mutex>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 
+#include "base/json.h"
 #include "runtime/null_executor.h"
+#include "runtime/profile_summary.h"
 
 namespace quire {
 namespace {
@@ -100,16 +104,17 @@ Request MakeRequest(std::uint64_t id, std::int32_t prompt, std::int32_t max_toke
 
 class EngineTest : public ::testing::Test {
  protected:
-  std::unique_ptr<Engine> Make(std::int64_t num_blocks, std::int32_t max_num_seqs) {
+  std::unique_ptr<Engine> Make(std::int64_t num_blocks, std::int32_t max_num_seqs,
+                               ProfileOptions profile = {}) {
     RuntimeConfig config;
     config.model_folder = folder_.path();
     config.num_blocks_override = num_blocks;
     config.max_num_seqs = max_num_seqs;
     auto executor = MakeNullExecutor(config);
     EXPECT_TRUE(executor.ok()) << executor.error().message;
-    return std::make_unique<Engine>(std::move(executor).value(), [this](EngineReport report) {
-      listener_.Take(std::move(report));
-    });
+    return std::make_unique<Engine>(
+        std::move(executor).value(),
+        [this](EngineReport report) { listener_.Take(std::move(report)); }, std::move(profile));
   }
 
   ConfigFolder folder_;
@@ -178,6 +183,52 @@ TEST_F(EngineTest, EndsWithWorkInFlight) {
   for (std::uint64_t id = 1; id <= 64; ++id) engine->Submit(MakeRequest(id, 20, 480));
   while (listener_.NumTokens(1) == 0) std::this_thread::yield();
   engine.reset();
+}
+
+TEST_F(EngineTest, ProfilesTheStepsThatAreAskedFor) {
+  std::vector<ProfileSummary> summaries;
+  ProfileOptions profile;
+  profile.num_steps = 5;
+  profile.first_step = 3;
+  profile.file = folder_.path() / "trace.json";
+  profile.on_done = [&](const ProfileSummary& summary) { summaries.push_back(summary); };
+  auto engine = Make(64, 4, profile);
+  for (std::uint64_t id = 1; id <= 2; ++id) {
+    engine->Submit(MakeRequest(id, 4, 20));
+    listener_.Wait(id);
+  }
+  engine.reset();
+  ASSERT_EQ(summaries.size(), 1U);
+  EXPECT_EQ(summaries[0].num_steps, 5);
+  EXPECT_EQ(summaries[0].first_step, 3);
+  EXPECT_DOUBLE_EQ(summaries[0].tokens, 1);
+  EXPECT_GT(summaries[0].host_us[static_cast<std::size_t>(HostPhase::kLaunch)], 0);
+  EXPECT_EQ(summaries[0].trace_file, profile.file.string());
+  std::ifstream file(profile.file);
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const auto trace = ParseJson(text);
+  ASSERT_TRUE(trace.ok()) << trace.error().message;
+  std::map<std::string, int> spans;
+  for (const Json& event : (*trace)["traceEvents"])
+    if (event["ph"] == "X") ++spans[event["name"]];
+  EXPECT_EQ(spans["take in"], 5 + 1);  // and the one of the step that ended meanwhile
+  EXPECT_GE(spans["launch"], 5);
+}
+
+TEST_F(EngineTest, AnEngineThatEndsEarlyWritesWhatItHas) {
+  std::vector<ProfileSummary> summaries;
+  ProfileOptions profile;
+  profile.num_steps = 500;
+  profile.first_step = 0;
+  profile.file = folder_.path() / "no-such-folder" / "trace.json";
+  profile.on_done = [&](const ProfileSummary& summary) { summaries.push_back(summary); };
+  auto engine = Make(64, 4, profile);
+  engine->Submit(MakeRequest(1, 4, 20));
+  listener_.Wait(1);
+  engine.reset();
+  ASSERT_EQ(summaries.size(), 1U);
+  EXPECT_GE(summaries[0].num_steps, 20);
+  EXPECT_EQ(summaries[0].trace_file, "");  // and a line in the log
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "engine/load.h"
 
+#include <charconv>
 #include <cstdlib>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -25,7 +27,33 @@ std::vector<std::filesystem::path> ShareFolders() {
   return folders;
 }
 
+// The number of an environment variable, where it is set.
+Status ReadNumber(const char* variable, std::int32_t least, std::int32_t most,
+                  std::int32_t& number) {
+  const char* value = std::getenv(variable);
+  if (value == nullptr || *value == '\0') return {};
+  const std::string_view text(value);
+  std::int32_t read = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), read);
+  if (error != std::errc() || end != text.data() + text.size() || read < least || read > most) {
+    return ConfigFault(std::string(variable) + ": '" + value + "' is no number from " +
+                       std::to_string(least) + " to " + std::to_string(most));
+  }
+  number = read;
+  return {};
+}
+
 }  // namespace
+
+Status ProfileFromEnvironment(ProfileOptions& options) {
+  if (options.num_steps > 0) return {};
+  QUIRE_RETURN_IF_ERROR(
+      ReadNumber("QUIRE_PROFILE_STEPS", 0, ProfileOptions::kMaxSteps, options.num_steps));
+  QUIRE_RETURN_IF_ERROR(
+      ReadNumber("QUIRE_PROFILE_FIRST", 0, ProfileOptions::kLastFirstStep, options.first_step));
+  if (const char* file = std::getenv("QUIRE_PROFILE_FILE")) options.file = file;
+  return {};
+}
 
 Result<std::filesystem::path> FindModel(const std::string& name) {
   if (!name.empty() && name != kBuiltInModelName) return FindModelFolder(name);
@@ -43,9 +71,12 @@ Result<std::filesystem::path> FindModel(const std::string& name) {
 Result<std::unique_ptr<Engine>> LoadEngine(const EngineConfig& config,
                                            const LoadProgressHandler& progress,
                                            Engine::ReportHandler on_report) {
+  ProfileOptions profile = config.profile;
+  QUIRE_RETURN_IF_ERROR(ProfileFromEnvironment(profile));
   auto executor = LoadExecutor(config, progress);
   if (!executor) return executor.error();
-  return std::make_unique<Engine>(std::move(executor).value(), std::move(on_report));
+  return std::make_unique<Engine>(std::move(executor).value(), std::move(on_report),
+                                  std::move(profile));
 }
 
 }  // namespace quire

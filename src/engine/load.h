@@ -19,7 +19,11 @@ constexpr const char* kBuiltInModelName = "quire-demo";
 // org/name in the Hugging Face cache. kConfig error that says where it looked.
 Result<std::filesystem::path> FindModel(const std::string& name);
 
-// Loads the model of config.model_folder and starts the engine.
+// QUIRE_PROFILE_STEPS, QUIRE_PROFILE_FIRST and QUIRE_PROFILE_FILE, where no steps are asked for.
+Status ProfileFromEnvironment(ProfileOptions& options);
+
+// Loads the model of config.model_folder and starts the engine. What it is to profile may be left
+// to the environment.
 Result<std::unique_ptr<Engine>> LoadEngine(const EngineConfig& config,
                                            const LoadProgressHandler& progress,
                                            Engine::ReportHandler on_report);

@@ -15,6 +15,7 @@ PagedAttention::PagedAttention(const BuildContext& ctx, int layer, const HeadCou
 
 Tensor PagedAttention::operator()(ForwardContext& fwd, const Tensor& q, const Tensor& k,
                                   const Tensor& v, const QkTransform& how) const {
+  const BackendRange range(fwd.backend, "attention", static_cast<std::int64_t>(index_));
   const KvLayer& cache = fwd.kv[index_];
   fwd.backend.RotateAndStoreKv(q, k, v, how, fwd.batch, cache);
   const Tensor out = fwd.Take({q.rows(), q.dim(1), q.dim(2)});

@@ -11,6 +11,7 @@ GatedMlp::GatedMlp(BuildContext& ctx, const WeightSource& weights, std::int64_t 
       down_(ctx, weights / "down_proj", intermediate_size, hidden_size, bias) {}
 
 void GatedMlp::operator()(ForwardContext& fwd, const Tensor& x) const {
+  const BackendRange range(fwd.backend, "mlp");
   const ArenaScope scratch(fwd.arena);
   const Tensor gate_up = gate_up_(fwd, x);
   const Tensor product = fwd.Take({x.rows(), gate_up_.out_features() / 2});

@@ -42,6 +42,7 @@ LmHead::LmHead(BuildContext& ctx, const WeightSource& weights, std::int64_t voca
     : weight_(PackHead(ctx, weights, vocab_size, hidden_size, bias)) {}
 
 Tensor LmHead::operator()(ForwardContext& fwd, const Tensor& x) const {
+  const BackendRange range(fwd.backend, "logits", x.rows());
   const std::int64_t rows = x.rows();
   const std::int64_t share = weight_.out_features;
   const std::int64_t ranks = fwd.tp.size();

@@ -111,8 +111,9 @@ class Tracer {
   const StepProfile& profile_;
   std::vector<std::string> names_;
   Writer writer_;
-  int rows_ = 0;                 // used so far
+  int rows_ = 0;                   // used so far
   std::vector<Interval> kernels_;  // united
+  std::int64_t longest_ns_ = 0;    // of a kernel
   std::vector<int> call_rows_;
 };
 
@@ -156,7 +157,8 @@ void Tracer::WriteHost() {
   }
   call_rows_.assign(profile_.device.calls.size(), 0);
   for (const auto& [thread, calls] : threads) {
-    const std::vector<int> rows = WriteRows(kHost, fmt::format("calls of thread {}", thread), calls);
+    const std::vector<int> rows =
+        WriteRows(kHost, fmt::format("calls of thread {}", thread), calls);
     for (std::size_t i = 0; i < calls.size(); ++i) call_rows_[calls[i].activity] = rows[i];
   }
 }
@@ -177,9 +179,9 @@ void Tracer::WriteSteps() {
     if (times[i].length() == 0) continue;
     const ProfiledStep& step = profile_.steps[i];
     names.push_back(fmt::format("step {}", step.number));
-    entries.push_back(
-        {names.back(), times[i],
-         fmt::format(R"("tokens":{},"sequences":{})", step.tokens, step.sequences), i});
+    entries.push_back({names.back(), times[i],
+                       fmt::format(R"("tokens":{},"sequences":{})", step.tokens, step.sequences),
+                       i});
   }
   std::sort(entries.begin(), entries.end(),
             [](const Entry& a, const Entry& b) { return a.time.begin < b.time.begin; });
@@ -196,8 +198,12 @@ std::string Tracer::Overlaps(const DeviceActivity& copy) const {
   std::string text;
   int named = 0;
   const Interval time{copy.begin_ns, copy.end_ns};
-  for (const DeviceActivity& other : profile_.device.activities) {
-    if (other.begin_ns >= copy.end_ns) break;
+  const std::vector<DeviceActivity>& all = profile_.device.activities;
+  const auto first = std::lower_bound(
+      all.begin(), all.end(), copy.begin_ns - longest_ns_,
+      [](const DeviceActivity& other, std::int64_t at) { return other.begin_ns < at; });
+  for (auto at = first; at != all.end() && at->begin_ns < copy.end_ns; ++at) {
+    const DeviceActivity& other = *at;
     if (other.work != DeviceWork::kKernel || other.end_ns <= copy.begin_ns) continue;
     if (++named > kMaxOverlaps) break;
     const Interval both{std::max(time.begin, other.begin_ns), std::min(time.end, other.end_ns)};
@@ -210,34 +216,34 @@ std::string Tracer::Overlaps(const DeviceActivity& copy) const {
 std::string Tracer::ArgsOf(std::size_t index) const {
   const DeviceActivity& activity = profile_.device.activities[index];
   const Interval time{activity.begin_ns, activity.end_ns};
-  std::string args =
-      fmt::format(R"("step":{},"call":{},"replayed":{})",
-                  profile_.steps[profile_.activity_steps[index]].number, activity.call,
-                  activity.replayed);
+  std::string args = fmt::format(R"("step":{},"call":{},"replayed":{})",
+                                 profile_.steps[profile_.activity_steps[index]].number,
+                                 activity.call, activity.replayed);
   if (activity.work == DeviceWork::kKernel) {
-    return args + fmt::format(
-                      R"(,"grid":"{}x{}x{}","block":"{}x{}x{}","registers":{},"shared_bytes":{})",
-                      activity.grid[0], activity.grid[1], activity.grid[2], activity.block[0],
-                      activity.block[1], activity.block[2], activity.registers,
-                      activity.shared_bytes);
+    return args +
+           fmt::format(R"(,"grid":"{}x{}x{}","block":"{}x{}x{}","registers":{},"shared_bytes":{})",
+                       activity.grid[0], activity.grid[1], activity.grid[2], activity.block[0],
+                       activity.block[1], activity.block[2], activity.registers,
+                       activity.shared_bytes);
   }
   const double ns = static_cast<double>(std::max<std::int64_t>(1, time.length()));
   args += fmt::format(R"(,"bytes":{},"gb_per_s":{:.3f})", activity.bytes,
                       static_cast<double>(activity.bytes) / ns);
   if (activity.work == DeviceWork::kFill) return args;
-  return args + fmt::format(
-                    R"(,"stream":{},"pageable":{},"exposed_us":{:.3f},"overlaps":{})",
-                    activity.stream, activity.pageable,
-                    static_cast<double>(time.length() - Covered(time, kernels_)) * 1e-3,
-                    Quoted(Overlaps(activity)));
+  return args + fmt::format(R"(,"stream":{},"pageable":{},"exposed_us":{:.3f},"overlaps":{})",
+                            activity.stream, activity.pageable,
+                            static_cast<double>(time.length() - Covered(time, kernels_)) * 1e-3,
+                            Quoted(Overlaps(activity)));
 }
 
 void Tracer::WriteDevice() {
   writer_.NameProcess(kDevice, profile_.device_name);
   const std::vector<DeviceActivity>& activities = profile_.device.activities;
-  for (const DeviceActivity& activity : activities)
-    if (activity.work == DeviceWork::kKernel)
-      kernels_.push_back({activity.begin_ns, activity.end_ns});
+  for (const DeviceActivity& activity : activities) {
+    if (activity.work != DeviceWork::kKernel) continue;
+    kernels_.push_back({activity.begin_ns, activity.end_ns});
+    longest_ns_ = std::max(longest_ns_, kernels_.back().length());
+  }
   kernels_ = Unite(std::move(kernels_));
   WriteSteps();
   std::map<std::string, std::vector<Entry>> rows;

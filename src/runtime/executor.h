@@ -3,6 +3,8 @@
 
 #include <memory>
 
+#include "backend/profile.h"
+#include "base/result.h"
 #include "sched/output.h"
 #include "sched/step_plan.h"
 
@@ -20,6 +22,10 @@ class Executor {
   virtual void Submit(std::shared_ptr<const StepPlan> plan) = 0;
   // Waits for the oldest submitted step.
   virtual StepOutput Finish() = 0;
+  // Records what the device does (the first rank's) until StopProfile. An error of one line where
+  // it cannot be recorded.
+  virtual Status StartProfile() = 0;
+  virtual DeviceProfile StopProfile() = 0;
 };
 
 }  // namespace quire

@@ -51,6 +51,8 @@ class LocalExecutor final : public Executor {
     }
     return runner_->Collect();
   }
+  Status StartProfile() override { return backend_->StartProfile(); }
+  DeviceProfile StopProfile() override { return backend_->StopProfile(); }
 
  private:
   Status FillInfo(const RuntimeConfig& config, const Json& model_config);

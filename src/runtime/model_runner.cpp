@@ -157,6 +157,7 @@ void ModelRunner::GatherInputs(const StepPlan& plan, int padding) {
 // One copy brings all inputs; their places depend on the numbers of sequences and tokens alone, so
 // that a replayed step finds them.
 ModelRunner::Inputs ModelRunner::Upload(const StepPlan& plan, int padding) {
+  const BackendRange range(backend_, "inputs", plan.num_tokens());
   GatherInputs(plan, padding);
   Inputs inputs;
   AttentionBatch& batch = inputs.batch;
@@ -204,6 +205,11 @@ ModelRunner::Inputs ModelRunner::Upload(const StepPlan& plan, int padding) {
   return inputs;
 }
 
+Hidden ModelRunner::RunLayers(ForwardContext& fwd, const Tensor& ids) {
+  const BackendRange range(backend_, "layers", ids.rows());
+  return model_.Forward(fwd, {model_.EmbedTokens(fwd, ids), {}});
+}
+
 // Logits of a step of one token a sequence, at the same address for the same number of sequences.
 Tensor ModelRunner::ReplayedLogits(const Inputs& inputs) {
   Tensor logits;
@@ -211,9 +217,10 @@ Tensor ModelRunner::ReplayedLogits(const Inputs& inputs) {
     arena_.Reset();
     ForwardContext fwd{backend_, tp_, arena_, dtype_, inputs.batch, cache_.layers()};
     backend_.TakeLastTokens(sampler_.state(), inputs.last_slots, inputs.ids);
-    const Hidden hidden = model_.Forward(fwd, {model_.EmbedTokens(fwd, inputs.ids), {}});
+    const Hidden hidden = RunLayers(fwd, inputs.ids);
     logits = model_.Logits(fwd, hidden.x);
   };
+  const BackendRange range(backend_, "replay", inputs.batch.num_sequences);
   const auto bucket = static_cast<std::size_t>(inputs.batch.num_sequences);
   backend_.Replay(bucket, launch);
   if (replayed_logits_.size() <= bucket) replayed_logits_.resize(bucket + 1);
@@ -223,6 +230,7 @@ Tensor ModelRunner::ReplayedLogits(const Inputs& inputs) {
 
 void ModelRunner::Launch(const StepPlan& plan) {
   QUIRE_CHECK(num_launched_ - num_collected_ < kMaxStepsInFlight);
+  const BackendRange range(backend_, "step", plan.num_tokens());
   Step& step = steps_[num_launched_++ % kMaxStepsInFlight];
   step.output = {};
   step.output.step = plan.step;
@@ -251,7 +259,7 @@ void ModelRunner::Forward(const StepPlan& plan, Step& step) {
   const bool any_on_device = std::any_of(plan.items.begin(), plan.items.end(),
                                          [](const StepItem& item) { return item.input_on_device; });
   if (any_on_device) backend_.TakeLastTokens(sampler_.state(), inputs.last_slots, inputs.ids);
-  const Hidden hidden = model_.Forward(fwd, {model_.EmbedTokens(fwd, inputs.ids), {}});
+  const Hidden hidden = RunLayers(fwd, inputs.ids);
   ScorePrompts(plan, fwd, hidden.x, step.output);
   if (requests_.empty()) return;
   const Tensor gathered = fwd.Take({static_cast<std::int64_t>(requests_.size()), hidden.x.dim(1)});
@@ -261,6 +269,7 @@ void ModelRunner::Forward(const StepPlan& plan, Step& step) {
 
 StepOutput ModelRunner::Collect() {
   QUIRE_CHECK(num_collected_ < num_launched_);
+  const BackendRange range(backend_, "collect");
   Step& step = steps_[num_collected_++ % kMaxStepsInFlight];
   backend_.WaitFor(step.end);
   step.output.times.device = backend_.MicrosecondsBetween(step.begin, step.end);

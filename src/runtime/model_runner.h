@@ -65,6 +65,7 @@ class ModelRunner {
   int BucketOf(const StepPlan& plan) const;
   void GatherInputs(const StepPlan& plan, int padding);
   Inputs Upload(const StepPlan& plan, int padding);
+  Hidden RunLayers(ForwardContext& fwd, const Tensor& ids);
   Tensor ReplayedLogits(const Inputs& inputs);
   void ScorePrompts(const StepPlan& plan, ForwardContext& fwd, const Tensor& x, StepOutput& output);
 

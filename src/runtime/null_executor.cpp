@@ -24,6 +24,8 @@ class NullExecutor final : public Executor {
   int max_steps_in_flight() const override { return 2; }
   void Submit(std::shared_ptr<const StepPlan> plan) override { plans_.push_back(std::move(plan)); }
   StepOutput Finish() override;
+  Status StartProfile() override { return {}; }
+  DeviceProfile StopProfile() override { return {}; }
 
  private:
   TokenId Draw(const StepItem& item) const;

@@ -102,9 +102,9 @@ void AddSteps(const StepProfile& profile, ProfileSummary& summary) {
 void DivideBySteps(ProfileSummary& summary) {
   const auto n = static_cast<double>(summary.num_steps);
   for (double* sum :
-       {&summary.step_us, &summary.tokens, &summary.sequences, &summary.busy_us, &summary.gap_us, &summary.num_gaps,
-        &summary.between_steps_us, &summary.fill_us, &summary.num_fills, &summary.exposed_copy_us,
-        &summary.kernel_us})
+       {&summary.step_us, &summary.tokens, &summary.sequences, &summary.busy_us, &summary.gap_us,
+        &summary.num_gaps, &summary.between_steps_us, &summary.fill_us, &summary.num_fills,
+        &summary.exposed_copy_us, &summary.kernel_us})
     *sum /= n;
   for (double& us : summary.host_us) us /= n;
   for (ProfileSummary::Copies& copies : summary.copies)
@@ -132,8 +132,8 @@ std::string DeviceText(const ProfileSummary& summary, std::size_t max_kernels) {
     if (copies.count == 0) continue;
     text += fmt::format(
         "Copies {}, a step: {:.1f}, {:.0f} bytes, {:.1f} us ({:.2f} GB/s), exposed {:.1f} us\n",
-        Name(static_cast<CopyDirection>(i)), copies.count, copies.bytes, copies.us,
-        copies.GbPerS(), copies.exposed_us);
+        Name(static_cast<CopyDirection>(i)), copies.count, copies.bytes, copies.us, copies.GbPerS(),
+        copies.exposed_us);
   }
   if (summary.num_fills > 0)
     text += fmt::format("Fills, a step: {:.1f}, {:.1f} us\n", summary.num_fills, summary.fill_us);
@@ -178,10 +178,10 @@ ProfileSummary Summarize(const StepProfile& profile) {
 }
 
 std::string ToText(const ProfileSummary& summary, std::size_t max_kernels) {
-  std::string text = fmt::format(
-      "Profile: steps {} to {}, each {:.1f} tokens of {:.1f} sequences in {:.1f} us",
-      summary.first_step, summary.first_step + summary.num_steps - 1, summary.tokens,
-      summary.sequences, summary.step_us);
+  std::string text =
+      fmt::format("Profile: steps {} to {}, each {:.1f} tokens of {:.1f} sequences in {:.1f} us",
+                  summary.first_step, summary.first_step + summary.num_steps - 1, summary.tokens,
+                  summary.sequences, summary.step_us);
   if (summary.unrecorded_step_us > 0)
     text += fmt::format(" (such steps took {:.1f} us before)", summary.unrecorded_step_us);
   text += "\nHost, a step:";
@@ -198,12 +198,10 @@ std::string ToText(const ProfileSummary& summary, std::size_t max_kernels) {
 }
 
 Json ToJson(const ProfileSummary& summary) {
-  Json json = {{"steps", summary.num_steps},
-               {"first_step", summary.first_step},
-               {"tokens_per_step", summary.tokens},
-               {"sequences_per_step", summary.sequences},
-               {"step_us", summary.step_us},
-               {"unrecorded_step_us", summary.unrecorded_step_us}};
+  Json json = {
+      {"steps", summary.num_steps},        {"first_step", summary.first_step},
+      {"tokens_per_step", summary.tokens}, {"sequences_per_step", summary.sequences},
+      {"step_us", summary.step_us},        {"unrecorded_step_us", summary.unrecorded_step_us}};
   Json& host = json["host_us"] = Json::object();
   for (int i = 0; i < kNumHostPhases; ++i)
     host[Name(static_cast<HostPhase>(i))] = summary.host_us[static_cast<std::size_t>(i)];

@@ -45,8 +45,8 @@ struct ProfileSummary {
   LargestGap largest_gap;
   std::array<Copies, kNumCopyDirections> copies;
   double fill_us = 0, num_fills = 0, exposed_copy_us = 0;  // exposed in any direction
-  std::vector<Kernel> kernels;  // all of them, the most time first
-  double kernel_us = 0;         // their sum: more than the device's time where they overlap
+  std::vector<Kernel> kernels;                             // all of them, the most time first
+  double kernel_us = 0;  // their sum: more than the device's time where they overlap
   std::array<double, kNumHostPhases> host_us{};  // a step
   std::uint64_t num_lost = 0;
   std::string trace_file;  // where the trace was written; empty: it was not

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <string>
 
+#include "runtime/profile_options.h"
+
 namespace quire {
 
 enum class LoadFormat : std::uint8_t { kSafetensors, kDummy };
@@ -26,6 +28,7 @@ struct RuntimeConfig {
   std::int64_t kv_cache_memory_bytes = 0;  // 0: a share of the free memory
   double memory_utilization = 0.92;        // that share
   bool enable_prefix_caching = true;
+  ProfileOptions profile;
 };
 
 }  // namespace quire

@@ -54,10 +54,9 @@ std::vector<std::int64_t> StepsOf(const DeviceProfile& device,
   // call is the step's, whether or not the call that did it was recorded.
   std::vector<std::uint32_t> first_calls(steps.size(), kNone);
   for (const DeviceCall& call : device.calls) {
-    const auto behind = std::upper_bound(steps.begin(), steps.end(), call.begin_ns,
-                                         [](std::int64_t at, const ProfiledStep& step) {
-                                           return at < step.launch_begin_ns;
-                                         });
+    const auto behind = std::upper_bound(
+        steps.begin(), steps.end(), call.begin_ns,
+        [](std::int64_t at, const ProfiledStep& step) { return at < step.launch_begin_ns; });
     if (behind == steps.begin() || call.begin_ns > std::prev(behind)->launch_end_ns) continue;
     std::uint32_t& first = first_calls[static_cast<std::size_t>(behind - steps.begin()) - 1];
     first = std::min(first, call.id);
@@ -72,9 +71,9 @@ std::vector<std::int64_t> StepsOf(const DeviceProfile& device,
   std::vector<std::int64_t> found;
   found.reserve(device.activities.size());
   for (const DeviceActivity& activity : device.activities) {
-    const auto behind = std::upper_bound(
-        starts.begin(), starts.end(), activity.call,
-        [](std::uint32_t call, const Start& start) { return call < start.call; });
+    const auto behind =
+        std::upper_bound(starts.begin(), starts.end(), activity.call,
+                         [](std::uint32_t call, const Start& start) { return call < start.call; });
     found.push_back(behind == starts.begin() ? -1 : std::prev(behind)->step);
   }
   return found;
@@ -83,7 +82,9 @@ std::vector<std::int64_t> StepsOf(const DeviceProfile& device,
 StepProfile CutProfile(std::span<const ProfiledStep> steps, std::vector<HostSpan> spans,
                        const DeviceProfile& device, std::int64_t first, std::int64_t count) {
   StepProfile profile;
-  const auto wanted = [&](std::int64_t number) { return number >= first && number < first + count; };
+  const auto wanted = [&](std::int64_t number) {
+    return number >= first && number < first + count;
+  };
   std::vector<std::size_t> index(steps.size());
   for (std::size_t i = 0; i < steps.size(); ++i) {
     index[i] = profile.steps.size();

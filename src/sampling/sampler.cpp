@@ -110,6 +110,7 @@ void Sampler::ReadHistory() {
 
 void Sampler::Sample(const Tensor& logits, std::span<const SampleRequest> requests,
                      SampledSet& out) {
+  const BackendRange range(*backend_, "sample", static_cast<std::int64_t>(requests.size()));
   ReadHistory();
   rows_.clear();
   biases_.clear();

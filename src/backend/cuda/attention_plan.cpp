@@ -1,6 +1,7 @@
 #include "backend/cuda/attention_plan.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 
@@ -115,12 +116,15 @@ int AttentionPlanner::EqualTiles() const {
   const auto num_items = static_cast<std::int64_t>(items_.size());
   if (!division_.split || num_items > workers) return 0;
   std::int64_t total = 0;
-  int high = division_.min_tiles;
+  int longest = 1;
   for (const Item& item : items_) {
     total += item.tiles;
-    high = std::max(high, item.tiles);
+    longest = std::max(longest, item.tiles);
   }
-  int low = division_.min_tiles;  // the answer is in [low, high]
+  // Adding pieces up costs about as much as their tiles where there are as many of the ones as of
+  // the others.
+  const int least = std::max(division_.min_tiles, static_cast<int>(std::sqrt(longest)));
+  int low = least, high = std::max(least, longest);  // the answer is in [low, high]
   while (low < high) {
     const int middle = (low + high) / 2;
     std::int64_t parts = 0;
@@ -132,7 +136,7 @@ int AttentionPlanner::EqualTiles() const {
     }
   }
   const std::int64_t even = (total + division_.overhead * num_items) / workers;
-  return low <= division_.min_tiles || low <= even + even / 8 ? low : 0;
+  return low <= least || low <= even + even / 8 ? low : 0;
 }
 
 void AttentionPlanner::DivideEqually(const Item& item, int kv_head, int tiles) {

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 #include <fmt/format.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +17,7 @@
 #include "backend/cuda/kernels/norm.h"
 #include "backend/cuda/kernels/rope.h"
 #include "backend/cuda/kernels/sampling.h"
+#include "backend/cuda/profiler.h"
 #include "backend/cuda/staging.h"
 #include "backend/weight_slices.h"
 
@@ -141,6 +143,10 @@ class CudaBackend final : public Backend {
   void WaitFor(std::uint64_t mark) override;
   float MicrosecondsBetween(std::uint64_t from, std::uint64_t to) override;
   bool asynchronous() const override { return true; }
+  Status StartProfile() override { return cuda::StartProfiler(); }
+  DeviceProfile StopProfile() override { return cuda::StopProfiler(); }
+  void BeginRange(const char* name, std::int64_t value) override;
+  void EndRange() override { nvtxRangePop(); }
 
  private:
   void UploadRows(const Tensor& host, DType dtype, std::byte* to);
@@ -453,6 +459,17 @@ std::uint64_t CudaBackend::Mark() {
 void CudaBackend::WaitFor(std::uint64_t mark) {
   // An older mark's event stands for a later point by now: waiting for that is right, too.
   Check(cudaEventSynchronize(marks_[mark % kNumMarks]), "the device's work");
+}
+
+void CudaBackend::BeginRange(const char* name, std::int64_t value) {
+  nvtxEventAttributes_t range{};
+  range.version = NVTX_VERSION;
+  range.size = NVTX_EVENT_ATTRIB_STRUCT_SIZE;
+  range.messageType = NVTX_MESSAGE_TYPE_ASCII;
+  range.message.ascii = name;
+  range.payloadType = NVTX_PAYLOAD_TYPE_INT64;
+  range.payload.llValue = value;
+  nvtxRangePushEx(&range);
 }
 
 float CudaBackend::MicrosecondsBetween(std::uint64_t from, std::uint64_t to) {

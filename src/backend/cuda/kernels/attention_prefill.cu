@@ -225,7 +225,9 @@ __device__ __forceinline__ void ComputePiece(const AttentionArgs& args, const At
     const bool masked = tile + S::kKeys > full_end || tile < hidden;
 #pragma unroll
     for (int m = 0; m < S::kRowTiles; ++m) {
-      const RowBounds bounds(args, piece, warp_row + m * 16 + threadIdx.x % 32 / 4);
+      const auto bounds = [&] {
+        return RowBounds(args, piece, warp_row + m * 16 + threadIdx.x % 32 / 4);
+      };
       float weight[2];
       Normalize(s[m], scale, masked, tile, bounds, state[m].max, state[m].sum, weight);
       Rescale(state[m].out, weight);

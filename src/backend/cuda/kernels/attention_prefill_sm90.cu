@@ -23,7 +23,6 @@ using namespace attention;  // NOLINT: the kernels' own pieces
 constexpr int kGroupThreads = 128;
 constexpr int kThreads = 3 * kGroupThreads;
 constexpr int kQueryThreads = 64;  // that copy queries
-constexpr int kStages = 2;         // tiles of keys, and of values, under way
 
 template <int kDim>
 struct Shape {
@@ -33,7 +32,8 @@ struct Shape {
   static constexpr int kColumnBytes = kKeys * 128;  // 64 columns of a tile of keys or values
   static constexpr int kTileBytes = kKeys * kDim * 2;
   static constexpr int kGroupBytes = kGroupRows * kDim * 2;  // of queries
-  static constexpr int kQueryStages = kDim == 256 ? 1 : 2;
+  static constexpr int kStages = kDim == 256 ? 2 : 3;  // tiles of keys, and of values, under way
+  static constexpr int kQueryStages = kDim == 64 ? 2 : 1;
   static constexpr int kKeyTiles = kKeys / 8;
   static constexpr int kSlot = kSlotFloats<kRows, kDim>;
 };
@@ -46,12 +46,12 @@ constexpr int kCompute = 5;  // both groups that compute
 template <int kDim>
 struct Shared {
   using S = Shape<kDim>;
-  char keys[kStages][S::kTileBytes];  // [kDim / 64][kKeys] rows of 128 bytes, swizzled
-  char values[kStages][S::kTileBytes];  // [kKeys / unit][kDim / 64][unit] such rows
+  char keys[S::kStages][S::kTileBytes];  // [kDim / 64][kKeys] rows of 128 bytes, swizzled
+  char values[S::kStages][S::kTileBytes];  // [kKeys / unit][kDim / 64][unit] such rows
   char queries[S::kQueryStages][2 * S::kGroupBytes];  // [2 groups][kDim / 64][64] such rows
   AttentionPiece pieces[S::kQueryStages];
-  std::uint64_t keys_full[kStages], keys_empty[kStages];
-  std::uint64_t values_full[kStages], values_empty[kStages];
+  std::uint64_t keys_full[S::kStages], keys_empty[S::kStages];
+  std::uint64_t values_full[S::kStages], values_empty[S::kStages];
   std::uint64_t queries_full[S::kQueryStages], queries_empty[S::kQueryStages];
   bool is_last;
 };
@@ -91,19 +91,22 @@ __device__ __forceinline__ void CopyTiles(const AttentionArgs& args, const CUten
   auto& empty = kValues ? shared.values_empty : shared.keys_empty;
   auto& full = kValues ? shared.values_full : shared.keys_full;
   auto& buffers = kValues ? shared.values : shared.keys;
-  Turn<kStages> turn;
+  Turn<Shape<kDim>::kStages> turn;
   AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x);
   while (piece.num_rows > 0) {
     const int first_key = FirstKey(args, piece);
-    // Lane i's block of the i-th unit of the tile.
-    const auto block_at = [&](int tile) {
+    // Lane i's row of the cache where the i-th unit of the tile lies.
+    const auto row_at = [&](int tile) {
       const int key = tile + lane * unit;
-      const bool valid = lane * unit < kKeys && key < piece.end;
-      return valid ? max(0, __ldg(args.blocks + piece.first_block + (key >> args.block_shift))) : 0;
+      if (lane * unit >= kKeys || key >= piece.end) return 0;
+      const int id = max(0, __ldg(args.blocks + piece.first_block + (key >> args.block_shift)));
+      return ((id * 2 + (kValues ? 1 : 0)) * args.num_kv_heads + piece.kv_head) * args.block_size +
+             (key & (args.block_size - 1));
     };
-    int block = block_at(piece.begin);
+    int next_row = row_at(piece.begin);
     for (int tile = piece.begin; tile < piece.end; tile += kKeys) {
-      const int next_block = block_at(tile + kKeys);
+      const int cache_row = next_row;
+      next_row = row_at(tile + kKeys);
       const TileRows rows(first_key, piece.end, tile, kKeys, unit);
       Wait(empty[turn.index], turn.parity ^ 1);
       const std::uint32_t to = SharedAddress(buffers[turn.index]);
@@ -111,11 +114,10 @@ __device__ __forceinline__ void CopyTiles(const AttentionArgs& args, const CUten
         const int units = (rows.end - rows.begin + unit - 1) / unit;
         ArriveExpecting(full[turn.index], units * unit * kDim * 2);
       }
-      for (int row = rows.begin; row < rows.end; row += unit) {
-        const int id = __shfl_sync(~0U, block, row / unit);
-        const int y = ((id * 2 + (kValues ? 1 : 0)) * args.num_kv_heads + piece.kv_head) *
-                          args.block_size +
-                      ((tile + row) & (args.block_size - 1));
+#pragma unroll 8
+      for (int row = 0; row < kKeys; row += unit) {
+        const int y = __shfl_sync(~0U, cache_row, row / unit);
+        if (row < rows.begin || row >= rows.end) continue;
         if (Elected()) {
 #pragma unroll
           for (int i = 0; i < kBoxes; ++i) {
@@ -124,7 +126,6 @@ __device__ __forceinline__ void CopyTiles(const AttentionArgs& args, const CUten
           }
         }
       }
-      block = next_block;
       turn.Next();
     }
     if (piece.next < 0) return;
@@ -216,7 +217,7 @@ class Computer {
     if (piece.begin < piece.end) {
       Loop(piece, queries + group_ * S::kGroupBytes, queries_empty, out, max, sum);
     } else {
-      Release(queries_empty);
+      Arrive(queries_empty);
     }
     Finish(piece, out, max, sum);
   }
@@ -249,7 +250,7 @@ class Computer {
     Pin(s);
     Release(shared_.keys_empty[keys_.index]);
     keys_.Next();
-    if (is_last) Release(queries_empty);
+    if (is_last) Arrive(queries_empty);
   }
 
   __device__ __forceinline__ void EndOutput(float (&out)[kDim / 8][4]) {
@@ -263,7 +264,7 @@ class Computer {
   __device__ __forceinline__ void Loop(const AttentionPiece& piece, std::uint32_t queries,
                                        std::uint64_t& queries_empty, float (&out)[kDim / 8][4],
                                        float (&max)[2], float (&sum)[2]) {
-    const RowBounds bounds(args_, piece, row_);
+    const auto bounds = [&] { return RowBounds(args_, piece, row_); };
     const int first_key = FirstKey(args_, piece);
     // Keys in front of full_end are seen by all rows, unless a window hides them.
     const int full_end = piece.position + TokenOf(args_, piece.first_row) + 1;
@@ -291,6 +292,9 @@ class Computer {
       WaitForWgmma<1>();
       EndScores(s, tile + S::kKeys >= piece.end, queries_empty);
       Normalize(s, scale_, is_masked(tile), tile, bounds, max, sum, weight);
+      // Never true. The assembler would else move the wait in front of the exponentials, which are
+      // to be computed while the output is under way; it moves nothing over a branch.
+      if (sum[0] < 0 || sum[1] < 0) __nanosleep(20);
       EndOutput(out);
       Rescale(out, weight);
 #pragma unroll
@@ -325,13 +329,13 @@ class Computer {
   const int group_, row_;  // row: of the tile, the first of the two that this thread holds parts of
   const int unit_;
   const float scale_;
-  Turn<kStages> keys_, values_;
+  Turn<S::kStages> keys_, values_;
 };
 
 template <int kDim>
 __device__ __forceinline__ void InitBarriers(Shared<kDim>& shared) {
   constexpr int kWarps = 2 * kGroupThreads / 32;  // that compute
-  for (int i = 0; i < kStages; ++i) {
+  for (int i = 0; i < Shape<kDim>::kStages; ++i) {
     InitBarrier(shared.keys_full[i], 1);
     InitBarrier(shared.values_full[i], 1);
     InitBarrier(shared.keys_empty[i], kWarps);
@@ -339,7 +343,7 @@ __device__ __forceinline__ void InitBarriers(Shared<kDim>& shared) {
   }
   for (int i = 0; i < Shape<kDim>::kQueryStages; ++i) {
     InitBarrier(shared.queries_full[i], kQueryThreads);
-    InitBarrier(shared.queries_empty[i], kWarps);
+    InitBarrier(shared.queries_empty[i], 2 * kGroupThreads);
   }
   FenceBarrierInit();
 }

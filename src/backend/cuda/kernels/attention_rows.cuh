@@ -53,12 +53,13 @@ struct RowBounds {
 
 // A tile's scores, [16 rows, 8 · kTiles keys], to probabilities relative to the rows' new maxima (of
 // the scores · scale; scale holds log2(e)). The sums are over this thread's columns. `weight`: what
-// outputs so far must be multiplied with.
-template <int kTiles>
+// outputs so far must be multiplied with. `bounds_of_rows` gives the RowBounds.
+template <int kTiles, typename Bounds>
 __device__ __forceinline__ void Normalize(float (&s)[kTiles][4], float scale, bool masked, int tile,
-                                          const RowBounds& bounds, float (&max)[2], float (&sum)[2],
-                                          float (&weight)[2]) {
+                                          const Bounds& bounds_of_rows, float (&max)[2],
+                                          float (&sum)[2], float (&weight)[2]) {
   if (masked) {
+    const RowBounds bounds = bounds_of_rows();
     const int key = tile + threadIdx.x % 4 * 2;
 #pragma unroll
     for (int i = 0; i < kTiles * 4; ++i) {
@@ -125,6 +126,23 @@ __device__ __forceinline__ float Inverse(float sum) {
   return sum > 0 ? 1.0F / sum : sum;  // no keys: 0; NaN stays
 }
 
+// Each of four neighbouring threads holds one word of each of four rows of four words; afterwards
+// each holds the row whose index is its own.
+__device__ __forceinline__ void TransposeWords(std::uint32_t (&x)[4]) {
+  const int t = threadIdx.x % 4;
+#pragma unroll
+  for (int bit = 1; bit <= 2; bit *= 2) {
+    const bool upper = (t & bit) != 0;
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      if ((i & bit) != 0) continue;
+      // Of a pair of rows the upper thread keeps the upper one.
+      const std::uint32_t other = __shfl_xor_sync(~0U, upper ? x[i] : x[i + bit], bit);
+      (upper ? x[i] : x[i + bit]) = other;
+    }
+  }
+}
+
 // Writes a thread's part of 16 rows, of which `row` and row + 8 are its own.
 template <typename T, int kDim>
 __device__ __forceinline__ void WriteRows(const AttentionArgs& args, const AttentionPiece& piece,
@@ -132,15 +150,20 @@ __device__ __forceinline__ void WriteRows(const AttentionArgs& args, const Atten
                                           const float (&sum)[2]) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
-    if (row + 8 * r >= piece.num_rows) continue;
     const float inverse = Inverse(sum[r]);
-    auto* to = reinterpret_cast<std::uint32_t*>(
-        static_cast<T*>(args.out) +
-        RowOffset<kDim>(args, piece, kv_head, args.out_stride, piece.first_row + row + 8 * r) +
-        threadIdx.x % 4 * 2);
+    T* to = static_cast<T*>(args.out) + threadIdx.x % 4 * 8 +
+            RowOffset<kDim>(args, piece, kv_head, args.out_stride, piece.first_row + row + 8 * r);
 #pragma unroll
-    for (int n = 0; n < kDim / 8; ++n) {
-      to[n * 4] = Pack<T>(out[n][2 * r] * inverse, out[n][2 * r + 1] * inverse);
+    for (int n = 0; n < kDim / 8; n += 4) {
+      std::uint32_t x[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        x[i] = Pack<T>(out[n + i][2 * r] * inverse, out[n + i][2 * r + 1] * inverse);
+      }
+      TransposeWords(x);
+      if (row + 8 * r < piece.num_rows) {
+        *reinterpret_cast<uint4*>(to + n * 8) = make_uint4(x[0], x[1], x[2], x[3]);
+      }
     }
   }
 }
@@ -166,38 +189,51 @@ __device__ __forceinline__ void StoreRows(float* slot, int row, const float (&ou
 }
 
 // Adds the slots of the piece's rows up, in their order, and writes the rows: thread `thread` of
-// kThreads takes some of the elements.
+// kThreads takes some of the elements, kBatch vectors of four at a time.
 template <typename T, int kRows, int kDim, int kThreads>
 __device__ __noinline__ void MergeSlots(const AttentionArgs& args, const AttentionPiece& piece,
                                         int thread) {
   constexpr int kSlot = kSlotFloats<kRows, kDim>;
+  constexpr int kBatch = 4;
   const float* slots = args.partial + std::int64_t{piece.first_slot} * kSlot;
-  for (int i = thread; i < piece.num_rows * (kDim / 4); i += kThreads) {
-    const int row = i / (kDim / 4), column = i % (kDim / 4) * 4;
-    float max = -INFINITY, sum = 0;
-    float4 out = make_float4(0, 0, 0, 0);
+  const int count = piece.num_rows * (kDim / 4);
+  for (int first = thread; first < count; first += kBatch * kThreads) {
+    float max[kBatch], sum[kBatch] = {};
+    float4 out[kBatch] = {};
+#pragma unroll
+    for (float& m : max) m = -INFINITY;
 #pragma unroll 4
     for (int s = 0; s < piece.num_slots; ++s) {
       const float* slot = slots + std::int64_t{s} * kSlot;
-      const float slot_max = __ldcg(slot + kRows * kDim + row);
-      const float slot_sum = __ldcg(slot + kRows * kDim + kRows + row);
-      const float4 x = __ldcg(reinterpret_cast<const float4*>(slot + row * kDim + column));
-      const float both = fmaxf(max, slot_max);
-      const float old_weight = Weight(max, both), weight = Weight(slot_max, both);
-      max = both;
-      sum = sum * old_weight + slot_sum * weight;
-      out.x = out.x * old_weight + x.x * weight;
-      out.y = out.y * old_weight + x.y * weight;
-      out.z = out.z * old_weight + x.z * weight;
-      out.w = out.w * old_weight + x.w * weight;
+#pragma unroll
+      for (int i = 0; i < kBatch; ++i) {
+        const int at = min(first + i * kThreads, count - 1);
+        const int row = at / (kDim / 4);
+        const float slot_max = __ldcg(slot + kRows * kDim + row);
+        const float slot_sum = __ldcg(slot + kRows * kDim + kRows + row);
+        const float4 x = __ldcg(reinterpret_cast<const float4*>(slot) + at);
+        const float both = fmaxf(max[i], slot_max);
+        const float old_weight = Weight(max[i], both), weight = Weight(slot_max, both);
+        max[i] = both;
+        sum[i] = sum[i] * old_weight + slot_sum * weight;
+        out[i].x = out[i].x * old_weight + x.x * weight;
+        out[i].y = out[i].y * old_weight + x.y * weight;
+        out[i].z = out[i].z * old_weight + x.z * weight;
+        out[i].w = out[i].w * old_weight + x.w * weight;
+      }
     }
-    const float inverse = Inverse(sum);
-    const uint2 packed = make_uint2(Pack<T>(out.x * inverse, out.y * inverse),
-                                    Pack<T>(out.z * inverse, out.w * inverse));
-    *reinterpret_cast<uint2*>(static_cast<T*>(args.out) +
-                              RowOffset<kDim>(args, piece, piece.kv_head, args.out_stride,
-                                              piece.first_row + row) +
-                              column) = packed;
+#pragma unroll
+    for (int i = 0; i < kBatch; ++i) {
+      const int at = first + i * kThreads;
+      if (at >= count) break;
+      const float inverse = Inverse(sum[i]);
+      const uint2 packed = make_uint2(Pack<T>(out[i].x * inverse, out[i].y * inverse),
+                                      Pack<T>(out[i].z * inverse, out[i].w * inverse));
+      const int row = at / (kDim / 4), column = at % (kDim / 4) * 4;
+      *reinterpret_cast<uint2*>(static_cast<T*>(args.out) + column +
+                                RowOffset<kDim>(args, piece, piece.kv_head, args.out_stride,
+                                                piece.first_row + row)) = packed;
+    }
   }
 }
 

@@ -19,6 +19,23 @@
 namespace quire::cuda {
 namespace tokens_gemm {
 
+#ifdef QUIRE_TRACE
+static __device__ long long* trace_buffer = nullptr;
+static __device__ __forceinline__ void Trace(int kind) {
+  if (threadIdx.x % 128 != 0 || trace_buffer == nullptr) return;
+  long long* at = trace_buffer + (blockIdx.x * 2 + threadIdx.x / 128) * 64;
+  const int i = (int)at[0];
+  if (i < 31) {
+    at[2 + 2 * i] = kind;
+    at[3 + 2 * i] = clock64();
+    at[0] = i + 1;
+  }
+}
+#define TRACE(kind) Trace(kind)
+#else
+#define TRACE(kind)
+#endif
+
 constexpr int kBlockK = 64;      // elements of k in a stage: 128 bytes a row
 constexpr int kBlockRows = 128;  // of a block; a tile is two
 constexpr int kTileRows = 2 * kBlockRows;
@@ -26,6 +43,7 @@ constexpr int kChunk = 16;    // tokens that are written at once
 constexpr int kMaxParts = 8;  // of a tile's k
 constexpr int kThreads = 384;
 constexpr int kSharedLimit = 227 * 1024;
+constexpr int kBufferBytes = 2048;
 constexpr int kStagingBytes = 1280;  // of a warp: 16 tokens of 20 floats
 constexpr int kBarrierBytes = 256;
 
@@ -51,6 +69,8 @@ struct Split {
   __host__ __device__ unsigned Begin(unsigned cluster) const {
     return cluster * (tiles * k_blocks) / clusters;
   }
+  // Whether ranges are at least as long as tiles.
+  __host__ __device__ bool Long() const { return tiles >= clusters; }
   // The cluster whose range holds the position.
   __host__ __device__ unsigned Holder(unsigned position) const {
     return ((position + 1) * clusters - 1) / (tiles * k_blocks);
@@ -206,6 +226,7 @@ __device__ __forceinline__ void Copy(const CUtensorMap* weight_map, const CUtens
 
 enum class Output { kSixteenBits, kFloat, kSilu };
 
+#ifdef QUIRE_WRITER_V0
 // Writes what a warp holds: 16 rows of the weight (with silu, 8 of gate and 8 of up), by chunks of
 // 16 tokens, through its own piece of shared memory.
 template <class T, Output kOutput>
@@ -284,6 +305,110 @@ struct Writer {
             SharedLoad(get + i * kPitch);
   }
 };
+#else
+// Writes what a warpgroup holds: 64 rows of the weight (with silu, 32 of gate and 32 of up), by
+// chunks of 8 tokens (float32) or 16, each through one of two buffers in shared memory.
+template <class T, Output kOutput>
+struct Writer {
+  static constexpr int kSize = kOutput == Output::kFloat ? 4 : 2;
+  static constexpr int kRows = kOutput == Output::kSilu ? 32 : 64;  // columns of out
+  static constexpr int kTokenBytes = kRows * kSize;
+  static constexpr int kBufferTokens = kOutput == Output::kFloat ? 8 : 16;
+  static constexpr int kLanes = kTokenBytes / 16;  // threads that store a token
+  static_assert(kBufferTokens * kTokenBytes <= kBufferBytes);
+
+  std::uint32_t put, get;  // shared memory: where the thread leaves values and takes 16 bytes
+  std::uint32_t flip = kBufferBytes;  // to the other buffer
+  char* to;                // where those go, for token 0
+  int tokens;              // that the thread stores, from its own on
+  int barrier;
+  float bias[2] = {0, 0};
+
+  // Pieces of 16 bytes are permuted within a token's, against bank conflicts.
+  static __device__ std::uint32_t Place(int token, int piece) {
+    if constexpr (kOutput == Output::kFloat) piece ^= token & 6;
+    if constexpr (kOutput == Output::kSixteenBits) piece ^= token & 7;
+    if constexpr (kOutput == Output::kSilu) piece ^= token >> 1 & 3;
+    return static_cast<std::uint32_t>(token * kTokenBytes + piece * 16);
+  }
+
+  __device__ Writer(const Params& p, std::uint32_t staging, int block, int warpgroup) {
+    unsigned thread_id;  // read again for every tile: else much derived of it is kept in registers
+    asm volatile("mov.u32 %0, %%tid.x;" : "=r"(thread_id));
+    const int thread = static_cast<int>(thread_id % 128);
+    const int warp = thread / 32;
+    const int lane = thread % 32;
+    const int row = (block * 2 + warpgroup) * kRows;  // the warpgroup's first column of out
+    if constexpr (kOutput == Output::kFloat)
+      put = staging + Place(lane % 4 * 2, warp * 4 + lane / 16) + lane / 4 % 4 * 4;
+    else if constexpr (kOutput == Output::kSixteenBits)
+      put = staging + Place(lane % 8 + lane / 16 * 8, warp * 2 + lane / 8 % 2);
+    else
+      put = staging + Place(lane % 16, warp);
+    const int column = row + thread % kLanes * (16 / kSize);
+    const int token = thread / kLanes;
+    get = staging + Place(token % kBufferTokens, thread % kLanes);
+    to = static_cast<char*>(p.out) + (token * p.out_stride + column) * kSize;
+    tokens = column < p.n && token < kBufferTokens ? p.m - token : 0;
+    barrier = 1 + warpgroup;
+    NamedSync(barrier, 128);  // the last tile's buffers are read
+    SetBias(p, row + (kOutput == Output::kSilu ? 8 : 16) * warp + lane / 4);
+  }
+  __device__ void SetBias(const Params& p, int first) {
+    if (p.bias == nullptr || first >= p.n) return;
+    const int second = first + (kOutput == Output::kSilu ? p.n : 8);
+    bias[0] = ToFloat(static_cast<const T*>(p.bias)[first]);
+    if (kOutput == Output::kSilu || second < p.n)
+      bias[1] = ToFloat(static_cast<const T*>(p.bias)[second]);
+  }
+
+  static __device__ std::uint32_t Pack(float low, float high) {
+    const Vector<T, 2> pair{FromFloat<T>(low), FromFloat<T>(high)};
+    return *reinterpret_cast<const std::uint32_t*>(&pair);
+  }
+  __device__ float SiluMul(float gate, float up) const {
+    gate += bias[0];
+    return __fdividef(gate, 1.0F + __expf(-gate)) * (up + bias[1]);
+  }
+
+  // v [8]: as Wgmma leaves them for tokens `token` to `token` + 15. A buffer is written again only
+  // after a barrier that follows its reading.
+  __device__ __forceinline__ void Chunk(const Params& p, const float* v, int token) {
+    if constexpr (kOutput == Output::kFloat) {
+#pragma unroll
+      for (int g = 0; g < 2; ++g) {
+        const std::uint32_t second = put ^ 32;  // 8 rows on: the piece after the next
+        SharedStore(put, v[4 * g] + bias[0]);
+        SharedStore(put + kTokenBytes, v[4 * g + 1] + bias[0]);
+        SharedStore(second, v[4 * g + 2] + bias[1]);
+        SharedStore(second + kTokenBytes, v[4 * g + 3] + bias[1]);
+        Drain(p, token + 8 * g);
+      }
+    } else if constexpr (kOutput == Output::kSixteenBits) {
+      asm volatile(
+          "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(put),
+          "r"(Pack(v[0] + bias[0], v[1] + bias[0])), "r"(Pack(v[2] + bias[1], v[3] + bias[1])),
+          "r"(Pack(v[4] + bias[0], v[5] + bias[0])), "r"(Pack(v[6] + bias[1], v[7] + bias[1]))
+          : "memory");
+      Drain(p, token);
+    } else {
+      asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(put),
+                   "r"(Pack(SiluMul(v[0], v[2]), SiluMul(v[1], v[3]))),
+                   "r"(Pack(SiluMul(v[4], v[6]), SiluMul(v[5], v[7])))
+                   : "memory");
+      Drain(p, token);
+    }
+  }
+  __device__ __forceinline__ void Drain(const Params& p, int token) {
+    NamedSync(barrier, 128);
+    if (token < tokens)
+      *reinterpret_cast<uint4*>(to + token * (p.out_stride * kSize)) = SharedLoad(get);
+    put += flip;
+    get += flip;
+    flip = 0U - flip;
+  }
+};
+#endif
 
 // Calls f(Output tag) with what the call asks for.
 template <class F>
@@ -325,6 +450,8 @@ struct Parts {
   __device__ unsigned* Counter() const {
     return p.counters + (((first * 2 + rank) * 2 + warpgroup) * p.passes + pass) * 2;
   }
+  // Whether this is the first of two parts, and the second is done.
+  __device__ bool Continues() const { return count == 2 && index == 0 && p.split.Long(); }
   __device__ void Sync() const { NamedSync(static_cast<int>(1 + warpgroup), 128); }
 
   __device__ __forceinline__ void Give(const float (&sums)[kTokens / 2]) const {
@@ -355,34 +482,25 @@ struct Parts {
   }
 };
 
-// Adds the second of two parts.
+// What the first of two parts starts from: the second one's sums.
 template <int kTokens>
-__device__ __forceinline__ void AddSecond(const Parts<kTokens>& parts, float (&sums)[kTokens / 2]) {
+__device__ __forceinline__ void StartFromSecond(const Parts<kTokens>& parts,
+                                                float (&sums)[kTokens / 2]) {
   parts.Await(1, 1);
   const float* from = parts.p.partials + parts.Slot(1);
-  constexpr int kBatch = kTokens > 256 ? 5 : 8;  // registers are scarce
 #pragma unroll
-  for (int begin = 0; begin < kTokens / 8; begin += kBatch) {
-    float4 other[kBatch];
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i)
-      if (begin + i < kTokens / 8)
-        other[i] = __ldcg(reinterpret_cast<const float4*>(from + (begin + i) * 512));
-#pragma unroll
-    for (int i = 0; i < kBatch; ++i) {
-      if (begin + i >= kTokens / 8) continue;
-      float* sum = sums + 4 * (begin + i);
-      sum[0] += other[i].x;
-      sum[1] += other[i].y;
-      sum[2] += other[i].z;
-      sum[3] += other[i].w;
-    }
+  for (int g = 0; g < kTokens / 8; ++g) {
+    const float4 four = __ldcg(reinterpret_cast<const float4*>(from + g * 512));
+    sums[4 * g] = four.x;
+    sums[4 * g + 1] = four.y;
+    sums[4 * g + 2] = four.z;
+    sums[4 * g + 3] = four.w;
   }
 }
 
 // Sums and writes this cluster's share of the tokens, in the order of k.
 template <int kTokens, class Writer>
-__device__ __forceinline__ void WriteShare(const Parts<kTokens>& parts, const Writer& writer) {
+__device__ __forceinline__ void WriteShare(const Parts<kTokens>& parts, Writer writer) {
   const unsigned readers = parts.count - 1;
   parts.Await(parts.count, readers);
   constexpr unsigned kChunks = kTokens / kChunk;
@@ -431,19 +549,18 @@ __device__ __forceinline__ void Release(std::uint32_t empty, bool multicast, uns
   }
 }
 
-// sums = the segment's products. After `signal` k blocks the second warpgroup may begin.
+// sums += the segment's products. After `signal` k blocks the second warpgroup may begin.
 template <class T, int kTokens>
 __device__ __forceinline__ void Multiply(float (&sums)[kTokens / 2], Ring<kTokens>& ring,
                                          unsigned blocks, const Params& p, unsigned rank,
                                          unsigned warpgroup, unsigned& signal) {
   using Shape = TileShape<kTokens>;
   std::uint32_t last = 0;
-#pragma unroll
-  for (float& sum : sums) sum = 0;
   WgmmaPin(sums);
 #pragma unroll 1
   for (unsigned block = 0; block < blocks; ++block) {
     BarrierWait(ring.Full(), ring.phase);
+    if (block == 0) TRACE(1);
     const std::uint64_t rows = TileDescriptor(ring.Weights() + warpgroup * (64 * kBlockK * 2));
     const std::uint64_t tokens = TileDescriptor(ring.Tokens());
     WgmmaFence();
@@ -468,30 +585,35 @@ __device__ __forceinline__ void Multiply(float (&sums)[kTokens / 2], Ring<kToken
 
 // Writes a pass of a segment, or what of it falls to this cluster.
 template <class T, int kTokens>
-__device__ __forceinline__ void Finish(float (&sums)[kTokens / 2], const Parts<kTokens>& parts,
-                                       unsigned tile, std::uint32_t staging) {
+__device__ __forceinline__ void Finish(const float (&sums)[kTokens / 2],
+                                       const Parts<kTokens>& parts, unsigned tile,
+                                       std::uint32_t staging) {
   const Params& p = parts.p;
   const int block = static_cast<int>(tile * 2 + parts.rank);
-  const int warp = static_cast<int>(threadIdx.x / 32);
-  const bool alone = parts.count == 1;
-  const bool first_of_two = parts.count == 2 && parts.index == 0;
-  if (!alone && !first_of_two) {
+#ifdef QUIRE_WRITER_V0
+  const int unit = static_cast<int>(threadIdx.x / 32);
+#else
+  const int unit = static_cast<int>(parts.warpgroup);
+#endif
+  if (parts.count > 1 && !parts.Continues()) {
     parts.Give(sums);
+    TRACE(3);
     if (parts.index + 1 == parts.count) return;
     WithOutput(p, [&](auto output) {
-      WriteShare(parts, Writer<T, decltype(output)::value>(p, staging, block, warp));
+      WriteShare(parts, Writer<T, decltype(output)::value>(p, staging, block, unit));
     });
+    TRACE(5);
     return;
   }
-  if (first_of_two) AddSecond(parts, sums);
   WithOutput(p, [&](auto output) {
-    const Writer<T, decltype(output)::value> writer(p, staging, block, warp);
+    Writer<T, decltype(output)::value> writer(p, staging, block, unit);
 #pragma unroll
     for (int chunk = 0; chunk < kTokens / kChunk; ++chunk) {
       const int token = static_cast<int>(parts.pass) * kTokens + chunk * kChunk;
       if (token < p.m) writer.Chunk(p, sums + 8 * chunk, token);
     }
   });
+  TRACE(4);
 }
 
 template <class T, int kTokens>
@@ -499,8 +621,14 @@ __device__ __forceinline__ void Compute(const Params& p, std::uint32_t shared, u
                                         unsigned rank, unsigned warpgroup) {
   float sums[kTokens / 2];
   Ring<kTokens> ring{shared};
+#ifdef QUIRE_WRITER_V0
   const std::uint32_t staging =
       shared + TileShape<kTokens>::kStaging + threadIdx.x / 32 * kStagingBytes;
+#else
+  const std::uint32_t staging =
+      shared + TileShape<kTokens>::kStaging + warpgroup * 2 * kBufferBytes;
+#endif
+  TRACE(0);
   Range range(p.split, cluster);
   Segment segment;
   unsigned signal = 0;
@@ -508,8 +636,16 @@ __device__ __forceinline__ void Compute(const Params& p, std::uint32_t shared, u
   if (warpgroup == 1 && p.lead > 0) NamedSync(3, 256);
   while (range.Take(&segment)) {
     for (unsigned pass = 0; pass < p.passes; ++pass) {
-      Multiply<T, kTokens>(sums, ring, segment.end - segment.begin, p, rank, warpgroup, signal);
       const Parts<kTokens> parts(p, segment.tile, cluster, pass, rank, warpgroup);
+      if (parts.Continues()) {
+        StartFromSecond(parts, sums);
+        TRACE(6);
+      } else {
+#pragma unroll
+        for (float& sum : sums) sum = 0;
+      }
+      Multiply<T, kTokens>(sums, ring, segment.end - segment.begin, p, rank, warpgroup, signal);
+      TRACE(2);
       Finish<T, kTokens>(sums, parts, segment.tile, staging);
     }
   }

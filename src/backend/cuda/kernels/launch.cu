@@ -18,4 +18,15 @@ bool LaunchesOverlap() {
   return overlap;
 }
 
+int NumMultiprocessors() {
+  static const int count = [] {
+    int device = 0;
+    int found = 0;
+    cudaGetDevice(&device);
+    cudaDeviceGetAttribute(&found, cudaDevAttrMultiProcessorCount, device);
+    return found > 0 ? found : 1;
+  }();
+  return count;
+}
+
 }  // namespace quire::cuda

@@ -7,4 +7,7 @@ namespace quire::cuda {
 // runs were compiled for Hopper or later, so that WaitForPrevious() waits. Asked once a process.
 bool LaunchesOverlap();
 
+// Of the current device; asked once a process.
+int NumMultiprocessors();
+
 }  // namespace quire::cuda

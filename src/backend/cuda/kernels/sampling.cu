@@ -38,8 +38,10 @@ SamplingNeeds NeedsOf(std::span<const SamplingRow> rows, std::int64_t vocab) {
     const bool changes = row.has_penalties() || row.bias_begin != row.bias_end ||
                          row.allowed_begin != row.allowed_end || row.banned_begin != row.banned_end;
     needs.random |= random;
-    needs.truncation |=
-        random && ((row.top_k > 0 && row.top_k < vocab) || row.top_p < 1.0F || row.min_p > 0.0F);
+    const bool top_k = row.top_k > 0 && row.top_k < vocab;
+    needs.truncation |= random && (top_k || row.top_p < 1.0F || row.min_p > 0.0F);
+    needs.check |= random && (top_k || row.top_p < 1.0F) &&
+                   !sampling::ListsDirectly(top_k ? row.top_k : 0, vocab);
     needs.changes |= changes;
     needs.ranks |= row.num_logprobs >= 0 && (random || changes);
     needs.top = std::max(needs.top, row.num_logprobs);
@@ -48,7 +50,8 @@ SamplingNeeds NeedsOf(std::span<const SamplingRow> rows, std::int64_t vocab) {
 }
 
 std::size_t SamplingScratchBytes(std::int32_t rows, std::int64_t vocab) {
-  return ScratchOf(nullptr, vocab).row_bytes() * static_cast<std::size_t>(rows);
+  return sizeof(sampling::Head) +
+         ScratchOf(nullptr, vocab).row_bytes() * static_cast<std::size_t>(rows);
 }
 
 void Sample(const SamplingArgs& args, const SamplingNeeds& needs, void* scratch,

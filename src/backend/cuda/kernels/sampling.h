@@ -55,7 +55,7 @@ struct SamplingArgs {
   std::int32_t max_top = 0;
 };
 
-// Scratch on the device for up to so many rows, 16-byte aligned, zeroed once by its owner; every
+// Scratch on the device for up to so many rows, 256-byte aligned, zeroed once by its owner; every
 // call leaves it ready for the next of the same vocabulary. Calls that may overlap need their own.
 std::size_t SamplingScratchBytes(std::int32_t rows, std::int64_t vocab);
 

@@ -6,26 +6,35 @@
 namespace quire::cuda::sampling {
 namespace {
 
-// One warp: sums over the segments, lanes taking every 32nd, and what follows from them.
-__device__ void FinishCheck(const SamplingArgs& args, const Plan& plan, int row,
-                            const Share* shares, int segments, RowState* state) {
+// Sums over the row, and what follows from them. The whole block.
+__device__ __noinline__ void FinishCheck(const SamplingArgs& args, const Scratch& scratch,
+                                         int row) {
+  __shared__ double real[kWarps];
+  __shared__ std::uint32_t whole[kWarps];
+  __shared__ float least[kWarps];
+  RowState* state = scratch.state(row);
+  const Plan plan = PlanOf(args, row);
   double all = 0, before = 0;
+  for (int i = static_cast<int>(threadIdx.x); i < scratch.tiles * kWarps; i += kThreads) {
+    const float2 stripe = __ldcg(scratch.sums(row) + i);
+    all += static_cast<double>(stripe.x);
+    before += static_cast<double>(stripe.y);
+  }
   std::uint32_t count = 0;
   float min = kInfinity;
-  for (int s = static_cast<int>(threadIdx.x) % 32; s < segments; s += 32) {
-    const Share one = LoadFresh(shares + s);
-    all += static_cast<double>(one.all);
-    before += static_cast<double>(one.before);
-    count += one.count;
-    min = fminf(min, one.min);
+  for (int i = static_cast<int>(threadIdx.x); i < blocks; i += kThreads) {
+    const Share share = LoadFresh(scratch.shares(row) + i);
+    count += share.count;
+    min = fminf(min, share.min);
   }
-  for (int offset = 16; offset > 0; offset /= 2) {
-    all += __shfl_xor_sync(0xFFFFFFFFU, all, offset);
-    before += __shfl_xor_sync(0xFFFFFFFFU, before, offset);
-    count += __shfl_xor_sync(0xFFFFFFFFU, count, offset);
-  }
+  all = BlockTotal(all, real);
+  before = BlockTotal(before, real);
+  count = BlockTotal(count, whole);
   min = -WarpMax(-min);
-  if (threadIdx.x % 32 != 0) return;
+  if (threadIdx.x % 32 == 0) least[threadIdx.x / 32] = min;
+  __syncthreads();
+  if (threadIdx.x != 0) return;
+  for (int i = 1; i < kWarps; ++i) min = fminf(min, least[i]);
   const float max = state->bins.max;
   // With both top_k and top_p, what top_p has to choose from is not known here.
   const bool known = state->token != kNoToken && (plan.top_k == 0 || plan.top_p == 1.0F);
@@ -34,86 +43,98 @@ __device__ void FinishCheck(const SamplingArgs& args, const Plan& plan, int row,
                     (plan.top_p == 1.0F || before < static_cast<double>(plan.top_p) * all);
   if (!kept) {
     state->bins = BinsOf(max, min, plan.scale);
-    state->stage = Stage::kCut;
+    scratch.Enqueue(kToCut, row);
     return;
   }
-  state->stage = Stage::kDone;
   WriteToken(args, plan, row, state->log_sum, state->token);
 }
 
+// The sums over a warp of two values: the first in the lower half of the lanes, the second in the
+// upper.
+__device__ __forceinline__ float WarpSums(float first, float second) {
+  const bool upper = threadIdx.x % 32 >= 16;
+  float own = upper ? second : first;
+  own += __shfl_xor_sync(0xFFFFFFFFU, upper ? first : second, 16);
+  for (int offset = 8; offset > 0; offset /= 2) own += __shfl_xor_sync(0xFFFFFFFFU, own, offset);
+  return own;
+}
+
+// Tiles of a row, in one of `blocks` blocks that share it. dynamic: of the kernel.
 template <bool kChanges>
-__global__ void __launch_bounds__(kThreads, 4)
-    CheckKernel(const __grid_constant__ SamplingArgs args,
-                const __grid_constant__ Scratch scratch) {
+__device__ __forceinline__ void CheckTiles(const SamplingArgs& args, const Scratch& scratch,
+                                           int row, const Work& work, int block, char* dynamic) {
   __shared__ Share warps[kWarps];
-  extern __shared__ __align__(16) char dynamic[];
-  WaitForPrevious();
-  LetNextStart();
-  const int row = static_cast<int>(blockIdx.y);
+  auto* change_space = reinterpret_cast<ChangeSpace*>(dynamic + TileReader::kRingBytes);
   RowState* state = scratch.state(row);
-  if (state->stage != Stage::kCheck) return;
-  const int first_tile = static_cast<int>(blockIdx.x) * kTiles;
-  float x[kTiles][kHeld];
-#pragma unroll
-  for (int t = 0; t < kTiles; ++t) {
-    LoadTile(args.logits + row * args.logits_stride, args.vocab, first_tile + t, -kInfinity, x[t]);
-  }
+  const int end = work.end(block);
+  TileReader reader(args.logits + row * args.logits_stride, args.vocab, work.begin(block), end,
+                    dynamic);
   const Plan plan = PlanOf(args, row);
   const float max = state->bins.max;
   const float logit = state->logit;
   const std::int32_t token = state->token;
-  Share own{0.0F, 0.0F, 0, kInfinity};
-#pragma unroll
-  for (int t = 0; t < kTiles; ++t) {
+  std::uint32_t count = 0;
+  float least = kInfinity;
+  for (int tile = work.begin(block); tile < end; ++tile) {
+    float x[kHeld];
+    reader.Read(tile, x);
     if constexpr (kChanges) {
-      if (plan.changes) {
-        ApplyChanges(args, plan, row, first_tile + t, x[t],
-                     reinterpret_cast<ChangeSpace*>(dynamic));
-      }
+      if (plan.changes) ApplyChanges(args, plan, row, tile, x, change_space);
     }
-    own.min = fminf(own.min, LeastHeld(x[t]));
+    least = fminf(least, LeastHeld(x));
+    float all = 0.0F, before = 0.0F;
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) {
-      float weight = Exp2((x[t][i] - max) * plan.scale);
+      float weight = Exp2((x[i] - max) * plan.scale);
       if (plan.min_p > 0.0F) weight = weight >= plan.min_p ? weight : 0.0F;
-      own.all += weight;
-      if (x[t][i] > logit || (x[t][i] == logit && IdOf(first_tile + t, i) < token)) {
-        own.before += weight;
-        ++own.count;
+      all += weight;
+      if (x[i] > logit || (x[i] == logit && IdOf(tile, i) < token)) {
+        before += weight;
+        ++count;
       }
     }
+    const float sum = WarpSums(all, before);
+    auto* out = reinterpret_cast<float*>(scratch.sums(row) + tile * kWarps + threadIdx.x / 32);
+    if (threadIdx.x % 16 == 0) out[threadIdx.x % 32 / 16] = sum;
   }
-  own.all = WarpSum(own.all);
-  own.before = WarpSum(own.before);
-  own.count = __reduce_add_sync(0xFFFFFFFFU, own.count);
-  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = own;
+  count = __reduce_add_sync(0xFFFFFFFFU, count);
+  least = -WarpMax(-least);
+  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = {count, least, {}};
   __syncthreads();
-  if (threadIdx.x >= 32) return;
-  bool last = false;
   if (threadIdx.x == 0) {
+    Share share = warps[0];
     for (int i = 1; i < kWarps; ++i) {
-      own.all += warps[i].all;
-      own.before += warps[i].before;
-      own.count += warps[i].count;
-      own.min = fminf(own.min, warps[i].min);
+      share.count += warps[i].count;
+      share.min = fminf(share.min, warps[i].min);
     }
-    scratch.shares(row)[blockIdx.x] = own;
-    __threadfence();
-    last = atomicAdd(&state->arrived, 1U) == gridDim.x - 1;
-    if (last) state->arrived = 0;
-    __threadfence();
+    scratch.shares(row)[block] = share;
   }
-  if (!__shfl_sync(0xFFFFFFFFU, last, 0)) return;
-  FinishCheck(args, plan, row, scratch.shares(row), scratch.segments(), state);
+  if (IsLastBlock(&state->arrived, work.blocks)) FinishCheck(args, scratch, row, work.blocks);
+}
+
+template <bool kChanges>
+__global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
+    CheckKernel(const __grid_constant__ SamplingArgs args,
+                const __grid_constant__ Scratch scratch) {
+  extern __shared__ __align__(16) char dynamic[];
+  WaitForPrevious();
+  LetNextStart();
+  const Work work(static_cast<int>(scratch.head()->queued[kToCheck]), scratch.tiles,
+                  static_cast<int>(gridDim.x));
+  for (int item = static_cast<int>(blockIdx.x); item < work.items;
+       item += static_cast<int>(gridDim.x)) {
+    __syncthreads();
+    const int row = scratch.state(item / work.blocks)->queue[kToCheck];
+    CheckTiles<kChanges>(args, scratch, row, work, item % work.blocks, dynamic);
+  }
 }
 
 }  // namespace
 
 void LaunchCheck(const SamplingArgs& args, const SamplingNeeds& needs, const Scratch& scratch,
                  cudaStream_t stream) {
-  const dim3 grid(static_cast<unsigned>(scratch.segments()), static_cast<unsigned>(args.rows));
-  const auto kernel = needs.changes ? CheckKernel<true> : CheckKernel<false>;
-  Launch(kernel, grid, kThreads, needs.changes ? sizeof(ChangeSpace) : 0, stream, args, scratch);
+  LaunchWorkers(needs.changes ? CheckKernel<true> : CheckKernel<false>, args.rows, scratch,
+                needs.changes ? sizeof(ChangeSpace) : 0, stream, args, scratch);
 }
 
 }  // namespace quire::cuda::sampling

@@ -6,7 +6,7 @@
 // best of a small k are listed at once.
 #pragma once
 
-#include "backend/cuda/kernels/sampling_row.cuh"
+#include "backend/cuda/kernels/sampling_read.cuh"
 
 namespace quire::cuda::sampling {
 
@@ -21,7 +21,7 @@ struct Score {
 void LaunchScan(const SamplingArgs& args, const SamplingNeeds& needs, const Score& score,
                 const Scratch& scratch, cudaStream_t stream);
 
-// For rows of the stages kCheck, kCut and kDraw.
+// For rows in the queues.
 void LaunchCheck(const SamplingArgs& args, const SamplingNeeds& needs, const Scratch& scratch,
                  cudaStream_t stream);
 void LaunchFindCut(const SamplingArgs& args, const SamplingNeeds& needs, const Scratch& scratch,
@@ -36,13 +36,51 @@ void LaunchFindBest(const SamplingArgs& args, const Score& score, const Scratch&
 void LaunchRank(const SamplingArgs& args, const Score& score, const Scratch& scratch,
                 cudaStream_t stream);
 
-// How many tiles a block takes in the kernels whose sums are of integers: as few as fill the
-// device. Sums of parts of a block's tokens fit 32 bits.
-inline int TilesPerBlock(std::int32_t rows, std::int32_t tiles) {
-  constexpr std::int64_t kBlocks = 1056;
-  const std::int64_t most = std::int64_t{rows} * tiles / kBlocks;
-  return static_cast<int>(most < 1 ? 1 : most > 6 ? 6 : most);
+// The tiles of some rows as work for blocks, a few tiles of one row at a time: so many that the
+// device is filled and the last blocks leave little of it idle. Sums of parts of these tokens fit
+// 32 bits.
+constexpr int kMostTiles = 6;
+static_assert(kMostTiles * kTile * static_cast<std::uint64_t>(kParts) < (1ULL << 32));
+
+struct Work {
+  int tiles;      // of a row
+  int per_block;  // tiles
+  int blocks;     // of a row
+  int items;      // of all rows
+
+  __host__ __device__ Work(int rows, int row_tiles, int at_once) : tiles(row_tiles) {
+    per_block = 1;
+    int least = 0;
+    for (int per = 1; per <= kMostTiles; ++per) {
+      const int waves = CeilDiv(rows * CeilDiv(tiles, per), at_once);
+      const int cost = waves * (2 * per + 3);  // beginning and ending take as long as 1.5 tiles
+      if (per == 1 || cost < least) {
+        least = cost;
+        per_block = per;
+      }
+    }
+    blocks = CeilDiv(tiles, per_block);
+    items = rows * blocks;
+  }
+  __device__ int begin(int block) const { return block * per_block; }
+  __device__ int end(int block) const { return min((block + 1) * per_block, tiles); }
+};
+
+// Blocks that run at once on the device.
+constexpr int kBlocksPerMultiprocessor = 4;
+inline int BlocksAtOnce() { return kBlocksPerMultiprocessor * NumMultiprocessors(); }
+
+// Launches kernel(args...) with as many blocks as the work of `rows` may need and run at once, with
+// the shared memory of a reader and `more` bytes.
+template <class Kernel, class... Args>
+void LaunchWorkers(Kernel* kernel, std::int32_t rows, const Scratch& scratch, std::size_t more,
+                   cudaStream_t stream, const Args&... args) {
+  const std::int64_t most = std::int64_t{rows} * scratch.tiles;
+  const int at_once = BlocksAtOnce();
+  const std::size_t bytes = TileReader::kRingBytes + more;
+  if (bytes > 38 * 1024) AllowSharedMemory(kernel, bytes);
+  Launch(kernel, static_cast<unsigned>(most < at_once ? most : at_once), kThreads, bytes, stream,
+         args...);
 }
-static_assert(6 * kTile * static_cast<std::uint64_t>(kParts) < (1ULL << 32));
 
 }  // namespace quire::cuda::sampling

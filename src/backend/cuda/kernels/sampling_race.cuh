@@ -3,13 +3,12 @@
 // in (0, 1), is a hash of the row's key and the token.
 //
 // Nearly all tokens are passed over by the first 16 bits of v, of which one hash makes two: with
-// c = ⌊2^16 v⌋ a token's reach is −log2((c + 1/2) / 2^16) in place of −log2(E). Where c ≥ kRare,
-// its score is at most its reach + 0.09; and it is at least its reach − 1 where v < 1/2, as it is
-// where the reach is above 1 and no logit above the reference; else at least its reach − 4.1.
+// c = ⌊2^16 v⌋ a token's reach is what its score would be for v = (c + 1/2) / 2^16, less a
+// constant. Its score is less than its reach + 0.09 where c ≥ kRare, and at least its reach − 1.
 // Scores that are compared are computed the same way wherever that happens.
 #pragma once
 
-#include "backend/cuda/kernels/sampling_row.cuh"
+#include "backend/cuda/kernels/sampling_read.cuh"
 
 namespace quire::cuda::sampling {
 
@@ -41,22 +40,25 @@ __device__ __forceinline__ std::uint32_t Hash(std::uint32_t x, const RaceKey& ke
   return x ^ (x >> 16);
 }
 
-// Scores below this cannot be the best where one reaches `reach`.
+// A token of a lesser reach cannot be the best where one has `reach`.
 __device__ __forceinline__ float BoundOf(float reach) {
-  return reach - (reach > 1.0F ? 1.12F : 4.3F);
+  return reach - 1.2F - 1e-6F * fabsf(reach);
+}
+
+__device__ __forceinline__ float Log2(float x) {
+  float out;
+  asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
 }
 
 struct Race {
   RaceKey key;
   float scale;  // log2(e) / temperature
-  float near;   // a finite logit that none exceeds
   Best best = NoneYet();
 
   __device__ float Reach(float x, std::uint32_t c) const {
-    float log;  // of c + 1/2, for which 0x4B000000 | c stands for 2^23 + c
-    const float number = __uint_as_float(0x4B000000U | c) - 8388607.5F;
-    asm("lg2.approx.ftz.f32 %0, %1;" : "=f"(log) : "f"(number));
-    return fmaf(x - near, scale, 16.0F - log);
+    const float number = __uint_as_float(0x4B000000U | c) - 8388607.5F;  // c + 1/2
+    return fmaf(x, scale, -Log2(-Log2(fmaf(number, -0x1p-16F, 1.0F))));
   }
 
   // The greatest reach of the tokens that this thread holds; −∞ takes no part. *rare: whether one

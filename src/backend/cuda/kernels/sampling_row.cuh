@@ -1,9 +1,9 @@
-// What the kernels of sampling share: how a row is cut, read and changed, what is known of it from
-// kernel to kernel, and how a token is drawn.
+// What the kernels of sampling share: what is known of a row from kernel to kernel, how it is
+// sampled, and sums over blocks.
 //
 // A row of logits is cut into tiles of 4,096 tokens; a block of 256 threads holds one in registers,
-// 16 tokens a thread. Two tiles are a segment: sums of floats are taken within segments and then
-// over segments in order, all others are of integers, so that results do not depend on how tiles
+// 16 tokens a thread. A warp's share of a tile is a stripe. Sums of floats are taken within stripes
+// and then over stripes in order, all others are of integers: results do not depend on how tiles
 // are dealt to blocks.
 #pragma once
 
@@ -16,10 +16,9 @@ constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
 constexpr int kHeld = 16;  // tokens of a tile that a thread holds
 constexpr int kTile = kThreads * kHeld;
-constexpr int kTiles = 2;                  // of a segment
-constexpr int kStripes = kTiles * kWarps;  // of a segment: a warp's share of a tile each
-constexpr int kBins = 1024;                // of a histogram over a row's logits, the greatest first
-constexpr int kListSize = 4096;            // tokens of the bins that a row's cut goes through
+constexpr int kStripe = kTile / kWarps;
+constexpr int kBins = 1024;      // of a histogram over a row's logits, the greatest first
+constexpr int kListSize = 4096;  // tokens of the bins that a row's cut goes through
 constexpr float kInfinity = __builtin_inff();
 constexpr float kLog2E = 1.44269504088896341F;
 constexpr float kGreedyBelow = 1e-5F;  // temperatures that divide no better than 0
@@ -48,26 +47,32 @@ struct Cut {
 };
 __device__ constexpr Cut KeepAll() { return {kBins, kBins, -1, 0, 0, 0, 0}; }
 
-// What a row waits for.
-enum class Stage : std::int32_t {
-  kDone,   // its token is known, or there is none
-  kCheck,  // whether `token`, drawn from all, is one that is kept
-  kCut,    // where the cut is
-  kDraw,   // the draw from what the cut leaves
+// Rows wait in queues for what is to be done with them.
+enum Queue : int {
+  kToCheck,  // whether the row's token, drawn from all, is one that is kept
+  kToCut,    // where its cut is
+  kToDraw,   // the draw from what the cut leaves
+  kQueues,
 };
 
 struct alignas(16) RowState {
-  double log_sum;  // ln Σ exp(raw logits)
-  Stage stage;
+  double log_sum;      // ln Σ exp(raw logits)
   std::int32_t token;  // −1: none yet, or none at all
   float logit;         // the token's, while it is to be checked
   Bins raw, bins;      // of the raw logits, and of the changed ones
   Cut cut;
-  std::uint32_t key0, key1;  // of the row's random numbers
+  std::uint32_t key0, key1;     // of the row's random numbers
+  std::int32_t queue[kQueues];  // the i-th row's state holds the i-th entry of every queue
   // Counters that the last block sets back to 0.
   std::uint32_t arrived;  // blocks that are done
   std::uint32_t listed;
   std::uint32_t greater;  // tokens with a greater raw logit than `token`
+};
+
+// Ahead of the rows' parts of the scratch. The last block of the last kernel sets all back to 0.
+struct alignas(256) Head {
+  std::uint32_t queued[kQueues];
+  std::uint32_t done;  // blocks
 };
 
 // The best token so far; the lowest id among equals.
@@ -83,24 +88,22 @@ __device__ constexpr Best NoneYet() {
   return {-static_cast<double>(kInfinity), -kInfinity, kNoToken};
 }
 
-// What a block found in its segment of the row.
+// What a block found in its tiles of the row.
 struct alignas(16) Partial {
-  float raw_max, raw_min, raw_sum;  // Σ exp(logit − raw_max); the minimum is of finite ones
-  float max;                        // after changes
-  Best best;
-  std::int32_t first;       // the lowest id that has max
-  float stripes[kStripes];  // the maxima of its stripes
+  float raw_max, raw_min;  // the minimum is of finite ones
+  float max;               // after changes
+  std::int32_t first;      // the lowest id that has max
+  Best best;               // where tokens race
 };
 __device__ constexpr Partial NothingYet() {
-  return {-kInfinity, kInfinity, 0, -kInfinity, NoneYet(), kNoToken, {}};
+  return {-kInfinity, kInfinity, -kInfinity, kNoToken, NoneYet()};
 }
 
-// What a block found when it looked at the weights of its segment.
+// What a block found of the tokens better than the row's.
 struct alignas(16) Share {
-  float all;            // the sum of weights
-  float before;         // of those that are better than the row's token
-  std::uint32_t count;  // how many these are
-  float min;            // the least finite logit
+  std::uint32_t count;
+  float min;  // the least finite logit of all
+  float unused[2];
 };
 
 // The caller's scratch: each row has a part of its own, wherever it stands in its batch.
@@ -108,14 +111,19 @@ struct Scratch {
   char* memory;
   std::int32_t tiles;
 
-  __host__ __device__ std::int32_t segments() const { return CeilDiv(tiles, kTiles); }
   __host__ __device__ std::size_t row_bytes() const {
-    return sizeof(RowState) + sizeof(Partial) * static_cast<std::size_t>(segments()) +
+    const auto count = static_cast<std::size_t>(tiles);
+    return sizeof(RowState) + kListSize * sizeof(unsigned long long) +
            kBins * (sizeof(unsigned long long) + sizeof(std::uint32_t)) +
-           kListSize * sizeof(unsigned long long);
+           count * (sizeof(Partial) + kWarps * (sizeof(float2) + sizeof(float)));
   }
+  __device__ Head* head() const { return reinterpret_cast<Head*>(memory); }
   __device__ RowState* state(int row) const {
-    return reinterpret_cast<RowState*>(memory + static_cast<std::size_t>(row) * row_bytes());
+    return reinterpret_cast<RowState*>(memory + sizeof(Head) +
+                                       static_cast<std::size_t>(row) * row_bytes());
+  }
+  __device__ void Enqueue(Queue queue, int row) const {  // one thread
+    state(static_cast<int>(atomicAdd(&head()->queued[queue], 1U)))->queue[queue] = row;
   }
   __device__ unsigned long long* list(int row) const {  // [kListSize] keys
     return reinterpret_cast<unsigned long long*>(state(row) + 1);
@@ -126,14 +134,19 @@ struct Scratch {
   __device__ std::uint32_t* counts(int row) const {  // [kBins], zero between calls
     return reinterpret_cast<std::uint32_t*>(masses(row) + kBins);
   }
-  __device__ Partial* partials(int row) const {  // [segments]
+  // Of blocks [at most tiles]; each kernel has one kind.
+  __device__ Partial* partials(int row) const {
     return reinterpret_cast<Partial*>(counts(row) + kBins);
   }
-  __device__ Share* shares(int row) const {  // [segments], when the partials have been read
-    return reinterpret_cast<Share*>(partials(row));
+  __device__ Share* shares(int row) const { return reinterpret_cast<Share*>(partials(row)); }
+  __device__ Best* bests(int row) const { return reinterpret_cast<Best*>(partials(row)); }
+  // Of stripes [tiles · kWarps]: greatest raw logit and Σ exp(logit − that), or the sums of weights
+  // of all tokens and of those better than the row's; and the greatest logits after changes.
+  __device__ float2* sums(int row) const {
+    return reinterpret_cast<float2*>(partials(row) + tiles);
   }
-  __device__ Best* bests(int row) const {  // [segments], likewise
-    return reinterpret_cast<Best*>(partials(row));
+  __device__ float* maxima(int row) const {
+    return reinterpret_cast<float*>(sums(row) + tiles * kWarps);
   }
 };
 static_assert(sizeof(RowState) % 16 == 0);
@@ -180,7 +193,7 @@ __device__ __forceinline__ Plan PlanOf(const SamplingArgs& args, int row) {
 // Whether the k best are looked for among the tokens above the k-th of the stripes' maxima: there
 // are stripes enough for these to be few.
 __host__ __device__ constexpr bool ListsDirectly(std::int32_t top_k, std::int64_t vocab) {
-  return top_k > 0 && top_k <= vocab / (kTile / kWarps) * 7 / 8;
+  return top_k > 0 && top_k <= vocab / kStripe * 7 / 8;
 }
 
 // -- floats and bins ------------------------------------------------------------------------------
@@ -255,6 +268,11 @@ __device__ __forceinline__ float WarpMax(float x) {
   return x;
 }
 
+// The greatest, a NaN before all. For maxima as MaxOrNan makes them: its NaNs are positive.
+__device__ __forceinline__ std::uint32_t WarpRising(float x) {
+  return __reduce_max_sync(0xFFFFFFFFU, Rising(x));
+}
+
 __device__ __forceinline__ Best WarpBest(Best best) {
   for (int offset = 16; offset > 0; offset /= 2) {
     const double score = __shfl_xor_sync(0xFFFFFFFFU, best.score, offset);
@@ -321,51 +339,6 @@ __device__ __forceinline__ T LoadFresh(const T* from) {
   return out;
 }
 
-// -- reading --------------------------------------------------------------------------------------
-
-// The id of the i-th token that a thread holds of a tile.
-__device__ __forceinline__ std::int32_t IdOf(int tile, int i) {
-  return tile * kTile + i / 4 * (4 * kThreads) + static_cast<int>(threadIdx.x) * 4 + i % 4;
-}
-
-// values[i] = row[IdOf(i)], `beyond` behind its end. Four bytes an element.
-template <class T>
-__device__ __forceinline__ void LoadTile(const T* row, std::int64_t vocab, int tile, T beyond,
-                                         T* values) {
-  const bool aligned = reinterpret_cast<std::uintptr_t>(row) % 16 == 0;
-  const T* first = row + IdOf(tile, 0);
-  const int left = static_cast<int>(vocab) - IdOf(tile, 0);
-  if (aligned && (tile + 1) * kTile <= static_cast<int>(vocab)) {
-#pragma unroll
-    for (int i = 0; i < kHeld; i += 4) {
-      const Vector<T, 4> four = LoadVector<4>(first + i * kThreads);
-#pragma unroll
-      for (int j = 0; j < 4; ++j) values[i + j] = four.at[j];
-    }
-    return;
-  }
-#pragma unroll
-  for (int i = 0; i < kHeld; ++i) {
-    const int at = i / 4 * (4 * kThreads) + i % 4;
-    values[i] = at < left ? first[at] : beyond;
-  }
-}
-
-__device__ __forceinline__ float GreatestHeld(const float* x) {
-  float max = x[0];
-#pragma unroll
-  for (int i = 1; i < kHeld; ++i) max = MaxOrNan(max, x[i]);
-  return max;
-}
-
-// Of finite ones; those of a warp.
-__device__ __forceinline__ float LeastHeld(const float* x) {
-  float min = kInfinity;
-#pragma unroll
-  for (int i = 0; i < kHeld; ++i) min = x[i] > -kInfinity ? fminf(min, x[i]) : min;
-  return -WarpMax(-min);
-}
-
 // Whether a block is the last of `blocks` to come here: what the others wrote before is then there
 // to be read past the first-level cache. Sets the counter back. The whole block.
 __device__ __forceinline__ bool IsLastBlock(std::uint32_t* arrived, std::uint32_t blocks) {
@@ -379,77 +352,6 @@ __device__ __forceinline__ bool IsLastBlock(std::uint32_t* arrived, std::uint32_
   }
   __syncthreads();
   return last;
-}
-
-// What the changes of a tile need beside registers.
-struct ChangeSpace {
-  float values[kTile];
-  std::uint32_t kept[kTile / 32];
-};
-
-// Adds biases and masks tokens of the lists of a row. All threads of the block call it.
-inline __device__ __noinline__ void ApplyLists(const SamplingArgs& args, const SamplingRow& how,
-                                               int tile, float* values, ChangeSpace* space) {
-  const int thread = static_cast<int>(threadIdx.x);
-  const std::int32_t begin = tile * kTile;
-  const auto inside = [&](TokenId token) {
-    return token >= begin && token - begin < kTile && token < args.vocab;
-  };
-  const bool all = how.allowed_begin == how.allowed_end;
-  __syncthreads();  // the last call's readers are done
-  for (int i = 0; i < kHeld; ++i) space->values[IdOf(0, i)] = values[i];
-  if (thread < kTile / 32) space->kept[thread] = all ? ~0U : 0U;
-  __syncthreads();
-  for (int e = how.bias_begin + thread; e < how.bias_end; e += kThreads) {
-    const TokenBias bias = args.biases[e];
-    if (inside(bias.token)) atomicAdd(&space->values[bias.token - begin], bias.bias);
-  }
-  for (int e = how.allowed_begin + thread; e < how.allowed_end; e += kThreads) {
-    const std::int32_t at = args.allowed[e] - begin;
-    if (inside(args.allowed[e])) atomicOr(&space->kept[at / 32], 1U << (at % 32));
-  }
-  __syncthreads();
-  for (int e = how.banned_begin + thread; e < how.banned_end; e += kThreads) {
-    const std::int32_t at = args.banned[e] - begin;
-    if (inside(args.banned[e])) atomicAnd(&space->kept[at / 32], ~(1U << (at % 32)));
-  }
-  __syncthreads();
-  for (int i = 0; i < kHeld; ++i) {
-    const int at = IdOf(0, i);
-    const bool kept = (space->kept[at / 32] >> (at % 32) & 1U) != 0;
-    values[i] = kept ? space->values[at] : -kInfinity;
-  }
-}
-
-// Turns the raw logits of a tile into those that a token is chosen by.
-__device__ __forceinline__ void ApplyChanges(const SamplingArgs& args, const Plan& plan, int row,
-                                             int tile, float* values, ChangeSpace* space) {
-  const SamplingRow& how = args.how[row];
-  if (plan.penalties) {
-    std::int32_t counts[kHeld];
-    LoadTile(args.token_counts + plan.slot * args.counts_stride, args.vocab, tile, 0, counts);
-#pragma unroll
-    for (int i = 0; i < kHeld; ++i) {
-      if (counts[i] == 0) continue;
-      float x = values[i];
-      x = x > 0.0F ? x / how.repetition_penalty : x * how.repetition_penalty;
-      const std::int32_t generated = counts[i] & ~kInPrompt;
-      if (generated > 0) {
-        x -= how.frequency_penalty * static_cast<float>(generated) + how.presence_penalty;
-      }
-      values[i] = x;
-    }
-  }
-  if (how.bias_begin == how.bias_end && how.allowed_begin == how.allowed_end &&
-      how.banned_begin == how.banned_end) {
-    return;
-  }
-  float copy[kHeld];
-#pragma unroll
-  for (int i = 0; i < kHeld; ++i) copy[i] = values[i];
-  ApplyLists(args, how, tile, copy, space);
-#pragma unroll
-  for (int i = 0; i < kHeld; ++i) values[i] = copy[i];
 }
 
 // -- results --------------------------------------------------------------------------------------

@@ -118,8 +118,9 @@ template <bool kRaw, bool kChanges>
 __global__ void __launch_bounds__(kThreads)
     HistogramKernel(const __grid_constant__ SamplingArgs args, Score score,
                     const __grid_constant__ Scratch scratch, int per_block) {
-  __shared__ Histogram histogram;
   extern __shared__ __align__(16) char dynamic[];
+  __shared__ Histogram histogram;
+  auto* change_space = reinterpret_cast<ChangeSpace*>(dynamic + TileReader::kRingBytes);
   WaitForPrevious();
   LetNextStart();
   const int row = static_cast<int>(blockIdx.y);
@@ -133,6 +134,9 @@ __global__ void __launch_bounds__(kThreads)
     plan.top_k = top;
   }
   if (plan.top_k == 0 && plan.top_p == 1.0F) return;  // min_p alone asks for no cut
+  const int begin = static_cast<int>(blockIdx.x) * per_block;
+  const int end = min(begin + per_block, scratch.tiles);
+  TileReader reader(args.logits + row * args.logits_stride, args.vocab, begin, end, dynamic);
   const bool counted = plan.top_k > 0;
   const bool weighed = plan.top_p < 1.0F;
   const Bins bins = kRaw ? state->raw : state->bins;
@@ -140,15 +144,11 @@ __global__ void __launch_bounds__(kThreads)
   Clear(histogram.parts, kBins);
   __syncthreads();
 
-  const float* logits = args.logits + row * args.logits_stride;
-  const int end = min((static_cast<int>(blockIdx.x) + 1) * per_block, scratch.tiles);
-  for (int tile = static_cast<int>(blockIdx.x) * per_block; tile < end; ++tile) {
+  for (int tile = begin; tile < end; ++tile) {
     float x[kHeld];
-    LoadTile(logits, args.vocab, tile, -kInfinity, x);
+    reader.Read(tile, x);
     if constexpr (kChanges) {
-      if (plan.changes) {
-        ApplyChanges(args, plan, row, tile, x, reinterpret_cast<ChangeSpace*>(dynamic));
-      }
+      if (plan.changes) ApplyChanges(args, plan, row, tile, x, change_space);
     }
     if (plan.min_p > 0.0F) DropBelow(plan, bins, x);
     if (counted) {
@@ -182,25 +182,37 @@ __global__ void __launch_bounds__(kThreads)
 
 // -- the list -------------------------------------------------------------------------------------
 
-// Keys that a block has met; more than kListSize are only counted.
+// Keys that a block has met. Those that find no room here go to the row's list at once, which
+// counts more than it holds.
 struct List {
-  Key keys[kListSize];
+  static constexpr std::uint32_t kRoom = 512;
+  Key keys[kRoom];
   std::uint32_t count;
-  __device__ void Add(Key key) {
+
+  __device__ static void Append(Key key, Key* row_list, std::uint32_t at) {
+    if (at < kListSize) row_list[at] = key;
+  }
+  __device__ void Add(Key key, Key* row_list, std::uint32_t* listed) {
     const std::uint32_t at = atomicAdd(&count, 1U);
-    if (at < kListSize) keys[at] = key;
+    if (at < kRoom) {
+      keys[at] = key;
+    } else {
+      Append(key, row_list, atomicAdd(listed, 1U));
+    }
   }
 };
+constexpr std::size_t kListBytes = (sizeof(List) + 15) / 16 * 16;
+static_assert(kListSize * sizeof(Key) <= TileReader::kRingBytes);  // it is sorted there
 
 // Appends the block's list to the row's.
 __device__ void Publish(const List& list, Key* row_list, std::uint32_t* listed) {
   __shared__ std::uint32_t start;
   __syncthreads();
-  if (threadIdx.x == 0) start = list.count > 0 ? atomicAdd(listed, list.count) : 0;
+  const std::uint32_t count = min(list.count, List::kRoom);
+  if (threadIdx.x == 0 && count > 0) start = atomicAdd(listed, count);
   __syncthreads();
-  const std::uint32_t count = min(list.count, static_cast<std::uint32_t>(kListSize));
-  for (std::uint32_t i = threadIdx.x; i < count && start + i < kListSize; i += kThreads) {
-    row_list[start + i] = list.keys[i];
+  for (std::uint32_t i = threadIdx.x; i < count; i += kThreads) {
+    List::Append(list.keys[i], row_list, start + i);
   }
 }
 
@@ -276,7 +288,8 @@ __device__ void DrawFromList(const Plan& plan, const Bins& bins, const Cut& cut,
 
 // The tokens of a tile: those of bins below cut.sure race, those around the cut are listed.
 __device__ __forceinline__ void SortOut(const Bins& bins, const Cut& cut, int tile, float* x,
-                                        Race* race, std::uint32_t* reach, List* list) {
+                                        Race* race, std::uint32_t* reach, List* list, Key* row_list,
+                                        std::uint32_t* count) {
   const float sure = cut.sure < kBins ? static_cast<float>(cut.sure) : kInfinity;
   const float end = cut.list_end < kBins ? static_cast<float>(cut.list_end) : kInfinity;
   const float k_begin = cut.k_bin >= cut.list_end ? static_cast<float>(cut.k_bin) : kInfinity;
@@ -294,7 +307,7 @@ __device__ __forceinline__ void SortOut(const Bins& bins, const Cut& cut, int ti
     float logit = x[0];
 #pragma unroll
     for (int i = 1; i < kHeld; ++i) logit = i == which ? x[i] : logit;
-    list->Add(KeyOf(logit, IdOf(tile, which)));
+    list->Add(KeyOf(logit, IdOf(tile, which)), row_list, count);
   }
   if (cut.sure == 0) return;
 #pragma unroll
@@ -304,59 +317,27 @@ __device__ __forceinline__ void SortOut(const Bins& bins, const Cut& cut, int ti
   race->MeetTile(x, tile, reach);
 }
 
+// The tokens of the row's list meet those that have raced. space: TileReader::kRingBytes. The whole
+// last block; not inlined, so that it takes no registers from the others.
 template <bool kChanges>
-__global__ void __launch_bounds__(kThreads, 4)
-    DrawKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Scratch scratch,
-               int per_block) {
-  extern __shared__ __align__(16) char dynamic[];
+__device__ __noinline__ void FinishDraw(const SamplingArgs& args, const Scratch& scratch, int row,
+                                        void* space, ChangeSpace* change_space) {
   __shared__ Best shared[kWarps];
-  __shared__ std::uint32_t reach;
-  List& list = *reinterpret_cast<List*>(dynamic);
-  auto* space = reinterpret_cast<ChangeSpace*>(dynamic + sizeof(List));
-  WaitForPrevious();
-  LetNextStart();
-  const int row = static_cast<int>(blockIdx.y);
   RowState* state = scratch.state(row);
-  if (state->stage != Stage::kDraw) return;
   const Plan plan = PlanOf(args, row);
   const Bins bins = state->bins;
-  const Cut cut = state->cut;
-  Race race{{state->key0, state->key1}, plan.scale, bins.max};
-  if (threadIdx.x == 0) {
-    list.count = 0;
-    reach = 0;
-  }
-  __syncthreads();
-
-  const float* logits = args.logits + row * args.logits_stride;
-  const int end = min((static_cast<int>(blockIdx.x) + 1) * per_block, scratch.tiles);
-  for (int tile = static_cast<int>(blockIdx.x) * per_block; tile < end; ++tile) {
-    float x[kHeld];
-    LoadTile(logits, args.vocab, tile, -kInfinity, x);
-    if constexpr (kChanges) {
-      if (plan.changes) ApplyChanges(args, plan, row, tile, x, space);
-    }
-    if (plan.min_p > 0.0F) DropBelow(plan, bins, x);
-    SortOut(bins, cut, tile, x, &race, &reach, &list);
-  }
-  unsigned long long* row_list = scratch.list(row);
-  Publish(list, row_list, &state->listed);
-  const Best best = BlockBest(race.best, shared);
-  Best* bests = reinterpret_cast<Best*>(scratch.bests(row));
-  if (threadIdx.x == 0) bests[blockIdx.x] = best;
-  if (!IsLastBlock(&state->arrived, gridDim.x)) return;
-
-  race.best = NoneYet();
+  Race race{{state->key0, state->key1}, plan.scale};
   for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(gridDim.x); i += kThreads) {
-    race.best.Meet(LoadFresh(bests + i));
+    race.best.Meet(LoadFresh(scratch.bests(row) + i));
   }
   const auto listed = static_cast<int>(__ldcg(&state->listed));
   if (listed > kListSize) {
     race.best = NoneYet();
-    SlowRace<kChanges>(args, plan, row, bins, scratch.tiles, space, &race);
+    SlowRace<kChanges>(args, plan, row, bins, scratch.tiles, change_space, &race);
   } else if (listed > 0) {
-    SortList(row_list, listed, list.keys);
-    DrawFromList(plan, bins, cut, list.keys, listed, &race);
+    Key* keys = static_cast<Key*>(space);
+    SortList(scratch.list(row), listed, keys);
+    DrawFromList(plan, bins, state->cut, keys, listed, &race);
   }
   const Best drawn = BlockBest(race.best, shared);
   if (threadIdx.x != 0) return;
@@ -366,13 +347,58 @@ __global__ void __launch_bounds__(kThreads, 4)
   WriteToken(args, plan, row, state->log_sum, state->token);
 }
 
+template <bool kChanges>
+__global__ void __launch_bounds__(kThreads, 4)
+    DrawKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Scratch scratch,
+               int per_block) {
+  extern __shared__ __align__(16) char dynamic[];
+  __shared__ Best shared[kWarps];
+  __shared__ std::uint32_t reach;
+  List& list = *reinterpret_cast<List*>(dynamic + TileReader::kRingBytes);
+  auto* change_space =
+      reinterpret_cast<ChangeSpace*>(dynamic + TileReader::kRingBytes + kListBytes);
+  WaitForPrevious();
+  LetNextStart();
+  const int row = static_cast<int>(blockIdx.y);
+  RowState* state = scratch.state(row);
+  if (state->stage != Stage::kDraw) return;
+  const int begin = static_cast<int>(blockIdx.x) * per_block;
+  const int end = min(begin + per_block, scratch.tiles);
+  TileReader reader(args.logits + row * args.logits_stride, args.vocab, begin, end, dynamic);
+  const Plan plan = PlanOf(args, row);
+  const Bins bins = state->bins;
+  const Cut cut = state->cut;
+  Race race{{state->key0, state->key1}, plan.scale};
+  Key* row_list = scratch.list(row);
+  if (threadIdx.x == 0) {
+    list.count = 0;
+    reach = 0;
+  }
+  __syncthreads();
+
+  for (int tile = begin; tile < end; ++tile) {
+    float x[kHeld];
+    reader.Read(tile, x);
+    if constexpr (kChanges) {
+      if (plan.changes) ApplyChanges(args, plan, row, tile, x, change_space);
+    }
+    if (plan.min_p > 0.0F) DropBelow(plan, bins, x);
+    SortOut(bins, cut, tile, x, &race, &reach, &list, row_list, &state->listed);
+  }
+  Publish(list, row_list, &state->listed);
+  const Best best = BlockBest(race.best, shared);
+  if (threadIdx.x == 0) scratch.bests(row)[blockIdx.x] = best;
+  if (!IsLastBlock(&state->arrived, gridDim.x)) return;
+  FinishDraw<kChanges>(args, scratch, row, dynamic, change_space);
+}
+
 // -- rank and the best ----------------------------------------------------------------------------
 
 __global__ void __launch_bounds__(kThreads)
     RankKernel(const __grid_constant__ SamplingArgs args, Score score,
                const __grid_constant__ Scratch scratch, int per_block) {
   extern __shared__ __align__(16) char dynamic[];
-  List& list = *reinterpret_cast<List*>(dynamic);
+  List& list = *reinterpret_cast<List*>(dynamic + TileReader::kRingBytes);
   __shared__ std::uint32_t whole[kWarps];
   __shared__ Key next[kWarps];
   WaitForPrevious();
@@ -385,6 +411,10 @@ __global__ void __launch_bounds__(kThreads)
   const bool ranked = score.given || plan.rank;
   const int top = score.given ? score.top : plan.top;
   if (!ranked && top <= 0) return;
+  const int begin = static_cast<int>(blockIdx.x) * per_block;
+  const int end = min(begin + per_block, scratch.tiles);
+  TileReader reader(args.logits + row * args.logits_stride, args.vocab, begin, end, dynamic);
+  Key* row_list = scratch.list(row);
   const Bins bins = state->raw;
   const int list_end = top > 0 ? state->cut.list_end : 0;
   const float* logits = args.logits + row * args.logits_stride;
@@ -394,22 +424,20 @@ __global__ void __launch_bounds__(kThreads)
 
   std::uint32_t greater = 0;
   const float list_from = list_end < kBins ? static_cast<float>(list_end) : kInfinity;
-  const int end = min((static_cast<int>(blockIdx.x) + 1) * per_block, scratch.tiles);
-  for (int tile = static_cast<int>(blockIdx.x) * per_block; tile < end; ++tile) {
+  for (int tile = begin; tile < end; ++tile) {
     float x[kHeld];
-    LoadTile(logits, args.vocab, tile, -kInfinity, x);
+    reader.Read(tile, x);
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) greater += x[i] > own ? 1 : 0;
     if (list_end == 0) continue;
 #pragma unroll
     for (int i = 0; i < kHeld; ++i) {
       const bool listed = x[i] > -kInfinity && (bins.max - x[i]) * bins.per_logit < list_from;
-      if (listed) list.Add(KeyOf(x[i], IdOf(tile, i)));
+      if (listed) list.Add(KeyOf(x[i], IdOf(tile, i)), row_list, &state->listed);
     }
   }
   greater = BlockTotal(greater, whole);
   if (threadIdx.x == 0 && greater > 0) atomicAdd(&state->greater, greater);
-  Key* row_list = scratch.list(row);
   Publish(list, row_list, &state->listed);
   if (!IsLastBlock(&state->arrived, gridDim.x)) return;
 
@@ -429,9 +457,10 @@ __global__ void __launch_bounds__(kThreads)
     return TokenLogprob{TokenOf(key), static_cast<float>(logprob)};
   };
   if (listed <= kListSize) {
-    SortList(row_list, listed, list.keys);
+    Key* keys = reinterpret_cast<Key*>(dynamic);
+    SortList(row_list, listed, keys);
     for (int i = static_cast<int>(threadIdx.x); i < min(top, listed); i += kThreads) {
-      out[i] = entry(list.keys[i]);
+      out[i] = entry(keys[i]);
     }
     // Where that was all: those of no probability, by their ids.
     if (threadIdx.x != 0) return;
@@ -447,42 +476,29 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-dim3 Grid(const SamplingArgs& args, const Scratch& scratch, int per_block) {
-  return {static_cast<unsigned>(CeilDiv(scratch.tiles, per_block)),
-          static_cast<unsigned>(args.rows)};
-}
-
 }  // namespace
 
 void LaunchFindCut(const SamplingArgs& args, const SamplingNeeds& needs, const Scratch& scratch,
                    cudaStream_t stream) {
-  const int per_block = TilesPerBlock(args.rows, scratch.tiles);
-  const auto kernel = needs.changes ? HistogramKernel<false, true> : HistogramKernel<false, false>;
-  Launch(kernel, Grid(args, scratch, per_block), kThreads, needs.changes ? sizeof(ChangeSpace) : 0,
-         stream, args, Score{}, scratch, per_block);
+  LaunchTiles(needs.changes ? HistogramKernel<false, true> : HistogramKernel<false, false>,
+              args.rows, scratch, needs.changes ? sizeof(ChangeSpace) : 0, stream, args, Score{},
+              scratch);
 }
 
 void LaunchDraw(const SamplingArgs& args, const SamplingNeeds& needs, const Scratch& scratch,
                 cudaStream_t stream) {
-  const int per_block = TilesPerBlock(args.rows, scratch.tiles);
-  const auto kernel = needs.changes ? DrawKernel<true> : DrawKernel<false>;
-  const std::size_t bytes = sizeof(List) + 16 + (needs.changes ? sizeof(ChangeSpace) : 0);
-  AllowSharedMemory(kernel, bytes);
-  Launch(kernel, Grid(args, scratch, per_block), kThreads, bytes, stream, args, scratch, per_block);
+  LaunchTiles(needs.changes ? DrawKernel<true> : DrawKernel<false>, args.rows, scratch,
+              kListBytes + (needs.changes ? sizeof(ChangeSpace) : 0), stream, args, scratch);
 }
 
 void LaunchFindBest(const SamplingArgs& args, const Score& score, const Scratch& scratch,
                     cudaStream_t stream) {
-  const int per_block = TilesPerBlock(args.rows, scratch.tiles);
-  Launch(HistogramKernel<true, false>, Grid(args, scratch, per_block), kThreads, 0, stream, args,
-         score, scratch, per_block);
+  LaunchTiles(HistogramKernel<true, false>, args.rows, scratch, 0, stream, args, score, scratch);
 }
 
 void LaunchRank(const SamplingArgs& args, const Score& score, const Scratch& scratch,
                 cudaStream_t stream) {
-  const int per_block = TilesPerBlock(args.rows, scratch.tiles);
-  Launch(RankKernel, Grid(args, scratch, per_block), kThreads, sizeof(List), stream, args, score,
-         scratch, per_block);
+  LaunchTiles(RankKernel, args.rows, scratch, kListBytes, stream, args, score, scratch);
 }
 
 }  // namespace quire::cuda::sampling
