@@ -60,12 +60,12 @@ LoadConnection::Step LoadConnection::OnBytes(std::string_view bytes, double now_
   return Step::kAnswered;
 }
 
-LoadConnection::Step LoadConnection::OnClosed(std::string error) {
+LoadConnection::Step LoadConnection::OnClosed(const std::string& error) {
   if (!exchange_) return Step::kFailed;
   if (kept_ && !parser_.started() && !exchange_->retried) return Step::kLost;
   parser_.OnEndOfStream();
   if (parser_.done()) return Step::kAnswered;
-  exchange_->answer.Fail(error.empty() ? parser_.fault() : std::move(error));
+  exchange_->answer.Fail(error.empty() ? parser_.fault() : error);
   return exchange_->answer.failed() ? Step::kFailed : Step::kAnswered;
 }
 

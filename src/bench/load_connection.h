@@ -67,7 +67,7 @@ class LoadConnection {
  private:
   void SendMore();
   Step OnBytes(std::string_view bytes, double now_s, std::string* body, int* num_tokens);
-  Step OnClosed(std::string error);
+  Step OnClosed(const std::string& error);
 
   TcpSocket socket_;
   HttpResponseParser parser_;

@@ -145,6 +145,7 @@ Result<LoadOutcome> RunLoad(const LoadRun& run, const BenchWorkload& workload) {
   const auto plan = Plan(run.profile, workload);
   const bool closed_loop = run.profile.closed_loop_users > 0;
   std::vector<int> order;
+  order.reserve(plan.size());
   for (const auto& planned : plan) order.push_back(planned.conversation);
   if (closed_loop) std::iota(order.begin(), order.end(), 0);
   LoadPreparer prepared(*writer, workload, std::move(order));

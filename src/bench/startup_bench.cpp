@@ -59,12 +59,14 @@ Spread SpreadOf(std::vector<double> values) {
 
 std::vector<double> HealthTimes(const std::vector<StartupTimes>& times) {
   std::vector<double> values;
+  values.reserve(times.size());
   for (const StartupTimes& one : times) values.push_back(one.health_s);
   return values;
 }
 
 std::vector<double> FirstTokenTimes(const std::vector<StartupTimes>& times) {
   std::vector<double> values;
+  values.reserve(times.size());
   for (const StartupTimes& one : times) values.push_back(one.first_token_s);
   return values;
 }

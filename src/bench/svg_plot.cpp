@@ -242,7 +242,8 @@ void PlotPainter::Rule(const PlotRule& rule) {
     PlotBox best{};
     for (int i = 0; i < 24; ++i) {
       const double begin = i % 2 == 0 ? x + 6 : x - 6 - width;
-      const double top = kTop + 9.0 * (i / 2);
+      const int line = i / 2;
+      const double top = kTop + 9.0 * line;
       const PlotBox box{begin, top, begin + width, top + kFont + 3};
       const double cost = Crowding(box) + 0.3 * i;
       if (cost < best_cost) {

@@ -40,12 +40,9 @@ int Run(int argc, char** argv) {
   program.require_subcommand(1);
   program.get_formatter()->column_width(44);
   const std::pair<const char*, Command> commands[] = {
-      {"serve", AddServeCommand(program)},
-      {"chat", AddChatCommand(program)},
-      {"generate", AddGenerateCommand(program)},
-      {"bench", AddBenchCommand(program)},
-      {"topo", AddTopoCommand(program)},
-      {"engine", AddEngineCommand(program)},
+      {"serve", AddServeCommand(program)},       {"chat", AddChatCommand(program)},
+      {"generate", AddGenerateCommand(program)}, {"bench", AddBenchCommand(program)},
+      {"topo", AddTopoCommand(program)},         {"engine", AddEngineCommand(program)},
   };
   try {
     program.parse(Words(argc, argv));
