@@ -29,8 +29,10 @@ struct alignas(16) AttentionPiece {
   std::int32_t num_slots = 1;   // 1: the rows' keys are all here, and no slot is used
   std::int32_t next = -1;       // the piece that the same worker computes then
   std::int32_t kv_head = 0;     // prefill; in decode a piece stands for all kv heads
+  std::int32_t num_shared = 0;  // decode, of a worker's first piece: see num_workers
+  std::int32_t unused[3] = {};
 };
-static_assert(sizeof(AttentionPiece) == 48);
+static_assert(sizeof(AttentionPiece) == 64);
 
 struct AttentionArgs {
   DType dtype = DType::kBF16;  // of q, cache and out
@@ -55,7 +57,10 @@ struct AttentionArgs {
 
   // Where the host has divided the work.
   const AttentionPiece* pieces = nullptr;
-  int num_workers = 0;  // blocks of threads: in decode per kv head
+  // In decode per kv head. There the num_shared pieces from pieces[num_workers] on have no worker of
+  // their own: who has done its list takes the next of them, so that all end at about the same time.
+  int num_workers = 0;
+  std::int32_t* tickets = nullptr;  // decode: [num_kv_heads], zero before and after a launch
   float* partial = nullptr;
   std::int32_t* counters = nullptr;  // zero before and after a launch; indexed like slots
 

@@ -3,7 +3,7 @@
 // q, out [tokens, num_heads, kDim]; cache [blocks][2][num_kv_heads][block_size][kDim]; bf16 or f16.
 //
 // Worker w of kv head h is a block of threads that walks the list of pieces which begins with
-// pieces[w]. Its warps share the keys of a piece in tiles of 16: each has its own ring of tiles in
+// pieces[w], then takes shared pieces as long as there are some. Its warps share the keys of a piece in tiles of 16: each has its own ring of tiles in
 // shared memory and its own running maximum, sum and output, so nothing but the end of a piece
 // makes them wait for each other, and the copies run ahead over the ends of pieces. The order of
 // summation of a row is: the tiles of each warp, ascending; the warps; the slots of its pieces.
@@ -41,7 +41,8 @@ class Loader {
  public:
   using S = Shape<kDim>;
 
-  __device__ Loader(const AttentionArgs& args, int kv_head, int worker, std::uint32_t ring)
+  __device__ Loader(const AttentionArgs& args, int kv_head, const AttentionPiece& first,
+                    std::uint32_t ring)
       : args_(args),
         ring_(ring),
         lane_(threadIdx.x % 32),
@@ -51,7 +52,7 @@ class Loader {
         value_offset_(std::int64_t{args.num_kv_heads} * args.block_size * kDim),
         cache_(static_cast<const std::uint16_t*>(args.cache) +
                std::int64_t{kv_head} * args.block_size * kDim) {
-    Enter(LoadPiece(args.pieces, worker));
+    Enter(first);
     Skip();
   }
 
@@ -244,7 +245,8 @@ struct Exchange {
   float max[Shape<kDim>::kWarps][16];
   float sum[Shape<kDim>::kWarps][16];
   std::int32_t stage[Shape<kDim>::kWarps];  // where the warp's output lies, or −1: it had no tile
-  std::int32_t is_last;
+  bool is_last;
+  std::int32_t ticket;
 };
 
 // A thread's share of a piece's result: rows g and g + 8, kMyTiles tiles of columns.
@@ -427,36 +429,31 @@ __device__ __forceinline__ bool MergePieces(const AttentionArgs& args, const Att
   StoreSlot<kDim>(share, slots + piece.slot * stride, piece.num_rows);
   __syncthreads();
   if (threadIdx.x == 0) {
-    __threadfence();
-    std::int32_t* counter = args.counters + piece.first_slot * args.num_kv_heads + kv_head;
-    const bool is_last = atomicAdd(counter, 1) == piece.num_slots - 1;
-    if (is_last) *counter = 0;
-    exchange.is_last = is_last ? 1 : 0;
-    __threadfence();
+    exchange.is_last = CountPiece(
+        args.counters + piece.first_slot * args.num_kv_heads + kv_head, piece.num_slots);
   }
   __syncthreads();
-  if (exchange.is_last == 0) return false;
+  if (!exchange.is_last) return false;
   AddSlotRows<kDim>(slots, stride, piece.num_slots, 0, share);
   if (piece.num_rows > 8) AddSlotRows<kDim>(slots, stride, piece.num_slots, 1, share);
   return true;
 }
 
-template <typename T, int kDim>
-__global__ void __launch_bounds__(Shape<kDim>::kThreads, 2)
-    DecodeKernel(const __grid_constant__ AttentionArgs args) {
+// Computes the pieces from `piece` on. `at_end` is called by all threads before the last of them is
+// merged.
+template <typename T, int kDim, typename AtEnd>
+__device__ __forceinline__ void ComputeList(const AttentionArgs& args, AttentionPiece piece,
+                                            int kv_head, bool first_list, char* rings,
+                                            Exchange<kDim>& exchange, const AtEnd& at_end) {
   using S = Shape<kDim>;
-  extern __shared__ __align__(1024) char rings[];
-  __shared__ Exchange<kDim> exchange;
-  const int kv_head = blockIdx.x % args.num_kv_heads;
-  const int worker = blockIdx.x / args.num_kv_heads;
   const int warp = threadIdx.x / 32;
   const std::uint32_t ring = SharedAddress(rings) + warp * S::kRingBytes;
-
-  AttentionPiece piece = LoadPiece(args.pieces, worker);
-  Loader<kDim> loader(args, kv_head, worker, ring);
+  Loader<kDim> loader(args, kv_head, piece, ring);
   int copied = 0;
-  for (; copied < S::kStages && loader.NextIsOld(); ++copied) loader.Copy(copied);
-  WaitForPrevious();
+  if (first_list) {
+    for (; copied < S::kStages && loader.NextIsOld(); ++copied) loader.Copy(copied);
+    WaitForPrevious();
+  }
   for (; copied < S::kStages; ++copied) loader.Copy(copied);
 
   const float scale = args.scale * kLog2E;
@@ -477,14 +474,48 @@ __global__ void __launch_bounds__(Shape<kDim>::kThreads, 2)
       last_stage = stage;
       stage = stage + 1 == S::kStages ? 0 : stage + 1;
     }
-    if (piece.next < 0) LetNextStart();
+    if (piece.next < 0) at_end();
     Share<kDim> share = MergeWarps<kDim>(state, rings, last_stage, exchange);
     if (last_stage >= 0) loader.Copy(last_stage);
     if (piece.num_slots == 1 || MergePieces<kDim>(args, piece, kv_head, share, exchange)) {
       WriteOut<T, kDim>(args, piece, kv_head, share);
     }
-    if (piece.next < 0) break;
+    if (piece.next < 0) return;
     piece = LoadPiece(args.pieces, piece.next);
+  }
+  at_end();
+}
+
+template <typename T, int kDim>
+__global__ void __launch_bounds__(Shape<kDim>::kThreads, 2)
+    DecodeKernel(const __grid_constant__ AttentionArgs args) {
+  extern __shared__ __align__(1024) char rings[];
+  __shared__ Exchange<kDim> exchange;
+  const int kv_head = blockIdx.x % args.num_kv_heads;
+  AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x / args.num_kv_heads);
+  const int num_shared = piece.num_shared;
+  std::int32_t* tickets = args.tickets + kv_head;
+  int ticket = 0;  // of thread 0, for what comes after the list; there while the list is merged
+  const auto draw = [&] {
+    if (num_shared == 0) {
+      LetNextStart();
+    } else if (threadIdx.x == 0) {
+      ticket = atomicAdd(tickets, 1);
+    }
+  };
+  for (bool first_list = true;; first_list = false) {
+    ComputeList<T, kDim>(args, piece, kv_head, first_list, rings, exchange, draw);
+    if (num_shared == 0) return;
+    if (threadIdx.x == 0) exchange.ticket = ticket;
+    __syncthreads();
+    const int index = exchange.ticket;
+    if (index >= num_shared) {
+      LetNextStart();
+      // Each worker draws one ticket in vain; the last of them leaves things as they were.
+      if (threadIdx.x == 0 && index == num_shared + args.num_workers - 1) *tickets = 0;
+      return;
+    }
+    piece = LoadPiece(args.pieces, args.num_workers + index);
   }
 }
 

@@ -191,9 +191,11 @@ __device__ __forceinline__ void Finish(const AttentionArgs& args, const Attentio
   }
   __syncthreads();  // shared memory may be written again
   if (piece.num_slots == 1) return;
-  if (threadIdx.x == 0) is_last = CountPiece(args, piece);
+  if (threadIdx.x == 0) is_last = CountPiece(args.counters + piece.first_slot, piece.num_slots);
   __syncthreads();
-  if (is_last) MergeSlots<T, S::kRows, kDim, kThreads>(args, piece, threadIdx.x);
+  if (!is_last) return;
+  const float* slots = args.partial + std::int64_t{piece.first_slot} * S::kSlot;
+  MergeSlots<T, S::kRows, kDim, kThreads>(args, piece, slots, S::kSlot, threadIdx.x);
 }
 
 template <typename T, int kDim>
@@ -279,19 +281,21 @@ bool AttentionPrefillSupports(DType dtype, int head_dim, int block_size) {
 }
 
 AttentionTile AttentionPrefillTile(int head_dim) {
-  if (head_dim == 64) return {Shape<64>::kRows, Shape<64>::kKeys, Shape<64>::kSlot};
-  if (head_dim == 128) return {Shape<128>::kRows, Shape<128>::kKeys, Shape<128>::kSlot};
-  return {Shape<256>::kRows, Shape<256>::kKeys, Shape<256>::kSlot};
+  if (head_dim == 64) return {Shape<64>::kRows, Shape<64>::kKeys, Shape<64>::kSlot, 1};
+  if (head_dim == 128) return {Shape<128>::kRows, Shape<128>::kKeys, Shape<128>::kSlot, 1};
+  return {Shape<256>::kRows, Shape<256>::kKeys, Shape<256>::kSlot, 1};
 }
 
 int AttentionPrefillPrepare(DType dtype, int head_dim) {
   auto* kernel = KernelOf(dtype, head_dim);
   const int shared = SharedBytes(head_dim);
   AllowSharedMemory(kernel, static_cast<std::size_t>(shared));
-  int blocks = 0;
+  int device = 0, processors = 0, blocks = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
   const cudaError_t error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(
       &blocks, kernel, kThreads, static_cast<std::size_t>(shared));
-  return error == cudaSuccess ? blocks : 0;
+  return error == cudaSuccess ? blocks * processors : 0;
 }
 
 void AttentionPrefill(const AttentionArgs& args, cudaStream_t stream) {

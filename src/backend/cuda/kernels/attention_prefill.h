@@ -6,18 +6,18 @@
 
 namespace quire::cuda {
 
-// What a prefill kernel takes for a head_dim: the rows and keys of its tiles, and what a slot of
-// `partial` takes.
+// What a prefill kernel takes for a head_dim: the rows and keys of its tiles, and what a slot takes
+// of `partial` and of `counters`.
 struct AttentionTile {
   int rows = 0, keys = 0;
-  int slot_floats = 0;
+  int slot_floats = 0, slot_counters = 0;
 };
 
 // -- mma.sync, sm_80 and later
 bool AttentionPrefillSupports(DType dtype, int head_dim, int block_size);
 AttentionTile AttentionPrefillTile(int head_dim);
-// Blocks of threads that run at once on one multiprocessor of the current device; also raises the
-// kernels' limit of shared memory. To be called once before the first launch.
+// How many workers the current device has; 0 where it cannot run the kernel. Also raises the kernel's
+// limit of shared memory: to be called before the first launch.
 int AttentionPrefillPrepare(DType dtype, int head_dim);
 void AttentionPrefill(const AttentionArgs& args, cudaStream_t stream);
 

@@ -1,12 +1,12 @@
-// Paged attention of tiles of 128 packed rows with Hopper's wgmma and TMA (sm_90a only).
+// Paged attention of tiles of 256 packed rows with Hopper's wgmma and TMA (sm_90a only).
 //
 // q, out [tokens, num_heads, kDim]; cache [blocks][2][num_kv_heads][block_size][kDim]; bf16 or f16.
 //
-// A block of threads walks its worker's list of pieces. Of its three warpgroups the first copies,
-// ahead of the others and over the ends of pieces: a warp keys and a warp values, up to 16 of one
-// block at a time, and two warps the queries. The other two compute 64 rows each and take
-// turns on the tensor cores: while one multiplies, the other exponentiates. The order of summation
-// of a row is: the tiles, ascending; the slots of its pieces.
+// A worker is a cluster of two blocks of threads that walks a list of pieces. Each block computes 128
+// rows of a piece; the keys and values are read once and go to both. Of a block's three warpgroups
+// the first copies, ahead of the others and over the ends of pieces: a warp keys and a warp values,
+// up to 16 of one cache block at a time, and two warps the queries. The other two compute 64 rows
+// each. The order of summation of a row is: the tiles, ascending; the slots of its pieces.
 #include <algorithm>
 #include <bit>
 
@@ -20,13 +20,14 @@ namespace {
 
 using namespace attention;  // NOLINT: the kernels' own pieces
 
+constexpr int kCluster = 2;  // blocks
 constexpr int kGroupThreads = 128;
 constexpr int kThreads = 3 * kGroupThreads;
 constexpr int kQueryThreads = 64;  // that copy queries
 
 template <int kDim>
 struct Shape {
-  static constexpr int kRows = 128;
+  static constexpr int kRows = 128;  // of a block
   static constexpr int kGroupRows = 64;
   static constexpr int kKeys = kDim == 256 ? 64 : 128;
   static constexpr int kColumnBytes = kKeys * 128;  // 64 columns of a tile of keys or values
@@ -39,9 +40,8 @@ struct Shape {
 };
 
 // Ids of named barriers.
-constexpr int kTurn = 1;     // + group: its turn on the tensor cores
-constexpr int kGroup = 3;    // + group: the threads of one group
-constexpr int kCompute = 5;  // both groups that compute
+constexpr int kGroup = 1;    // + group: the threads of one group
+constexpr int kCompute = 3;  // both groups that compute
 
 template <int kDim>
 struct Shared {
@@ -49,7 +49,7 @@ struct Shared {
   char keys[S::kStages][S::kTileBytes];  // [kDim / 64][kKeys] rows of 128 bytes, swizzled
   char values[S::kStages][S::kTileBytes];  // [kKeys / unit][kDim / 64][unit] such rows
   char queries[S::kQueryStages][2 * S::kGroupBytes];  // [2 groups][kDim / 64][64] such rows
-  AttentionPiece pieces[S::kQueryStages];
+  AttentionPiece pieces[S::kQueryStages];  // this block's rows of them
   std::uint64_t keys_full[S::kStages], keys_empty[S::kStages];
   std::uint64_t values_full[S::kStages], values_empty[S::kStages];
   std::uint64_t queries_full[S::kQueryStages], queries_empty[S::kQueryStages];
@@ -78,21 +78,32 @@ struct TileRows {
         end(min(keys, end_key - tile)) {}
 };
 
-// Keys of one block that are copied at once.
+// A block's rows of a piece, perhaps none.
+template <int kDim>
+__device__ __forceinline__ AttentionPiece RowsOf(const AttentionPiece& piece, int rank) {
+  constexpr int kRows = Shape<kDim>::kRows;
+  AttentionPiece rows = piece;
+  rows.first_row += rank * kRows;
+  rows.num_rows = min(max(rows.num_rows - rank * kRows, 0), kRows);
+  return rows;
+}
+
+// Keys of one cache block that are copied at once.
 __device__ __forceinline__ int UnitOf(const AttentionArgs& args) { return min(args.block_size, 16); }
 
-// One warp copies the keys, or the values, of all pieces.
+// One warp copies the keys, or the values, of all pieces: every kCluster-th unit of a tile, to all
+// blocks of the cluster.
 template <int kDim, bool kValues>
 __device__ __forceinline__ void CopyTiles(const AttentionArgs& args, const CUtensorMap& map,
                                           Shared<kDim>& shared) {
   constexpr int kKeys = Shape<kDim>::kKeys;
   constexpr int kBoxes = kValues ? 1 : kDim / 64;  // of a unit
-  const int unit = UnitOf(args), lane = threadIdx.x % 32;
+  const int unit = UnitOf(args), lane = threadIdx.x % 32, rank = ClusterRank();
   auto& empty = kValues ? shared.values_empty : shared.keys_empty;
   auto& full = kValues ? shared.values_full : shared.keys_full;
   auto& buffers = kValues ? shared.values : shared.keys;
   Turn<Shape<kDim>::kStages> turn;
-  AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x);
+  AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x / kCluster);
   while (piece.num_rows > 0) {
     const int first_key = FirstKey(args, piece);
     // Lane i's row of the cache where the i-th unit of the tile lies.
@@ -117,12 +128,12 @@ __device__ __forceinline__ void CopyTiles(const AttentionArgs& args, const CUten
 #pragma unroll 8
       for (int row = 0; row < kKeys; row += unit) {
         const int y = __shfl_sync(~0U, cache_row, row / unit);
-        if (row < rows.begin || row >= rows.end) continue;
+        if (row < rows.begin || row >= rows.end || row / unit % kCluster != rank) continue;
         if (Elected()) {
 #pragma unroll
           for (int i = 0; i < kBoxes; ++i) {
             const int offset = kValues ? row * kDim * 2 : i * Shape<kDim>::kColumnBytes + row * 128;
-            LoadBox(map, y, i, to + offset, full[turn.index]);
+            LoadBox<kCluster>(map, y, i, to + offset, full[turn.index]);
           }
         }
       }
@@ -133,39 +144,40 @@ __device__ __forceinline__ void CopyTiles(const AttentionArgs& args, const CUten
   }
 }
 
-// Two warps: the queries of each piece, and the piece itself; at the end one without rows.
+// Two warps: the queries of this block's rows of each piece, and the piece; at the end one with −1
+// rows.
 template <typename T, int kDim>
 __device__ __forceinline__ void CopyQueries(const AttentionArgs& args, Shared<kDim>& shared) {
   using S = Shape<kDim>;
   constexpr int kChunks = kDim / 8;  // of a row, 16 bytes each
-  const int thread = threadIdx.x - 64;
+  const int thread = threadIdx.x - 64, rank = ClusterRank();
   Turn<S::kQueryStages> turn;
-  AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x);
-  for (;;) {
+  AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x / kCluster);
+  for (bool more = piece.num_rows > 0;; turn.Next()) {
     Wait(shared.queries_empty[turn.index], turn.parity ^ 1);
-    if (thread == 0) shared.pieces[turn.index] = piece;
-    const int num_rows = piece.num_rows;
+    AttentionPiece rows = RowsOf<kDim>(piece, rank);
+    if (!more) rows.num_rows = -1;
+    if (thread == 0) shared.pieces[turn.index] = rows;
     const std::uint32_t to = SharedAddress(shared.queries[turn.index]);
-    for (int i = thread; i < (num_rows > 0 ? S::kRows * kChunks : 0); i += kQueryThreads) {
+    for (int i = thread; more && i < S::kRows * kChunks; i += kQueryThreads) {
       const int row = i / kChunks, chunk = i % kChunks;
-      const bool valid = row < num_rows;
-      const std::int64_t offset = RowOffset<kDim>(args, piece, piece.kv_head, args.q_stride,
-                                                  piece.first_row + (valid ? row : 0));
+      const bool valid = row < rows.num_rows;
+      const std::int64_t offset = RowOffset<kDim>(args, rows, rows.kv_head, args.q_stride,
+                                                  rows.first_row + (valid ? row : 0));
       CopyAsync(to + row / 64 * S::kGroupBytes + chunk / 8 * (64 * 128) +
                     TileOffset<64>(row % 64, chunk % 8),
-                static_cast<const T*>(args.q) + offset + chunk * 8, valid);
+                static_cast<const T*>(args.q) + (valid ? offset : 0) + chunk * 8, valid);
     }
     CommitCopies();
     WaitForCopies<0>();
     FenceAsyncProxy();
     Arrive(shared.queries_full[turn.index]);
-    turn.Next();
-    if (num_rows == 0) return;
-    if (piece.next < 0) LetNextStart();
-    if (piece.next >= 0) {
+    if (!more) return;
+    more = piece.next >= 0;
+    if (more) {
       piece = LoadPiece(args.pieces, piece.next);
     } else {
-      piece.num_rows = 0;
+      LetNextStart();
     }
   }
 }
@@ -181,6 +193,7 @@ class Computer {
         shared_(shared),
         group_(threadIdx.x / kGroupThreads - 1),
         row_(group_ * S::kGroupRows + threadIdx.x % kGroupThreads / 32 * 16 + threadIdx.x % 32 / 4),
+        rank_(ClusterRank()),
         unit_(UnitOf(args)),
         scale_(args.scale * kLog2E) {}
 
@@ -223,9 +236,10 @@ class Computer {
   }
 
  private:
+  // Gives a buffer back to all who copy into it.
   __device__ __forceinline__ void Release(std::uint64_t& barrier) const {
     __syncwarp();
-    if (threadIdx.x % 32 == 0) Arrive(barrier);
+    if (threadIdx.x % 32 < kCluster) ArriveAt(barrier, threadIdx.x % 32);
   }
 
   // Zeros for the values of the next tile that no row may see, once they are there: a product with
@@ -284,11 +298,9 @@ class Computer {
     for (tile += S::kKeys; tile < piece.end; tile += S::kKeys) {
       ClearUnseen(tile - S::kKeys, piece, first_key);
       Wait(shared_.keys_full[keys_.index], keys_.parity);
-      SyncThreads(kTurn + group_, 2 * kGroupThreads);
       StartScores(queries, s);
       Wait(shared_.values_full[values_.index], values_.parity);
       StartOutput(p, out);
-      ArriveThreads(kTurn + (group_ ^ 1), 2 * kGroupThreads);
       WaitForWgmma<1>();
       EndScores(s, tile + S::kKeys >= piece.end, queries_empty);
       Normalize(s, scale_, is_masked(tile), tile, bounds, max, sum, weight);
@@ -296,7 +308,7 @@ class Computer {
       // to be computed while the output is under way; it moves nothing over a branch.
       if (sum[0] < 0 || sum[1] < 0) __nanosleep(20);
       EndOutput(out);
-      Rescale(out, weight);
+      if (__any_sync(~0U, weight[0] != 1.0F || weight[1] != 1.0F)) Rescale(out, weight);
 #pragma unroll
       for (int k = 0; k < S::kKeys / 16; ++k) p[k] = Operand<T>(s, k);
     }
@@ -313,21 +325,25 @@ class Computer {
       WriteRows<T, kDim>(args_, piece, piece.kv_head, row_, out, sum);
       return;
     }
-    float* slot = args_.partial + std::int64_t{piece.first_slot + piece.slot} * S::kSlot;
-    StoreRows<S::kRows, kDim>(slot, row_, out, max, sum);
+    constexpr int kStride = kCluster * S::kSlot;
+    float* slots = args_.partial + std::int64_t{piece.first_slot} * kStride + rank_ * S::kSlot;
+    StoreRows<S::kRows, kDim>(slots + piece.slot * kStride, row_, out, max, sum);
     SyncThreads(kCompute, 2 * kGroupThreads);
     const int thread = threadIdx.x - kGroupThreads;
-    if (thread == 0) shared_.is_last = CountPiece(args_, piece);
+    if (thread == 0) {
+      shared_.is_last = CountPiece(args_.counters + piece.first_slot * kCluster + rank_,
+                                   piece.num_slots);
+    }
     SyncThreads(kCompute, 2 * kGroupThreads);
     if (shared_.is_last) {
-      MergeSlots<T, S::kRows, kDim, 2 * kGroupThreads>(args_, piece, thread);
+      MergeSlots<T, S::kRows, kDim, 2 * kGroupThreads>(args_, piece, slots, kStride, thread);
     }
   }
 
   const AttentionArgs& args_;
   Shared<kDim>& shared_;
   const int group_, row_;  // row: of the tile, the first of the two that this thread holds parts of
-  const int unit_;
+  const int rank_, unit_;
   const float scale_;
   Turn<S::kStages> keys_, values_;
 };
@@ -338,8 +354,8 @@ __device__ __forceinline__ void InitBarriers(Shared<kDim>& shared) {
   for (int i = 0; i < Shape<kDim>::kStages; ++i) {
     InitBarrier(shared.keys_full[i], 1);
     InitBarrier(shared.values_full[i], 1);
-    InitBarrier(shared.keys_empty[i], kWarps);
-    InitBarrier(shared.values_empty[i], kWarps);
+    InitBarrier(shared.keys_empty[i], kCluster * kWarps);
+    InitBarrier(shared.values_empty[i], kCluster * kWarps);
   }
   for (int i = 0; i < Shape<kDim>::kQueryStages; ++i) {
     InitBarrier(shared.queries_full[i], kQueryThreads);
@@ -349,7 +365,7 @@ __device__ __forceinline__ void InitBarriers(Shared<kDim>& shared) {
 }
 
 template <typename T, int kDim>
-__global__ void __launch_bounds__(kThreads, 1)
+__global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
     PrefillSm90Kernel(const __grid_constant__ AttentionArgs args,
                       const __grid_constant__ CUtensorMap keys,
                       const __grid_constant__ CUtensorMap values) {
@@ -361,7 +377,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     PrefetchMap(values);
     InitBarriers(shared);
   }
-  __syncthreads();
+  SyncCluster();
   WaitForPrevious();
   if (threadIdx.x < kGroupThreads) {
     LowerRegisters<40>();
@@ -375,18 +391,17 @@ __global__ void __launch_bounds__(kThreads, 1)
   } else {
     RaiseRegisters<232>();
     Computer<T, kDim> computer(args, shared);
-    // The first group has the first turn.
-    if (threadIdx.x >= 2 * kGroupThreads) ArriveThreads(kTurn, 2 * kGroupThreads);
     Turn<Shape<kDim>::kQueryStages> turn;
     for (;;) {
       Wait(shared.queries_full[turn.index], turn.parity);
       const AttentionPiece piece = shared.pieces[turn.index];
-      if (piece.num_rows == 0) break;
+      if (piece.num_rows < 0) break;
       computer.Compute(piece, SharedAddress(shared.queries[turn.index]),
                        shared.queries_empty[turn.index]);
       turn.Next();
     }
   }
+  SyncCluster();  // until then the other block may still write to this one's shared memory
 }
 
 template <typename T>
@@ -450,26 +465,37 @@ bool AttentionPrefillSm90Supports(DType dtype, int head_dim, int block_size) {
 }
 
 AttentionTile AttentionPrefillSm90Tile(int head_dim) {
-  if (head_dim == 64) return {Shape<64>::kRows, Shape<64>::kKeys, Shape<64>::kSlot};
-  if (head_dim == 128) return {Shape<128>::kRows, Shape<128>::kKeys, Shape<128>::kSlot};
-  return {Shape<256>::kRows, Shape<256>::kKeys, Shape<256>::kSlot};
+  const auto tile = [](int rows, int keys, int slot) {
+    return AttentionTile{kCluster * rows, keys, kCluster * slot, kCluster};
+  };
+  if (head_dim == 64) return tile(Shape<64>::kRows, Shape<64>::kKeys, Shape<64>::kSlot);
+  if (head_dim == 128) return tile(Shape<128>::kRows, Shape<128>::kKeys, Shape<128>::kSlot);
+  return tile(Shape<256>::kRows, Shape<256>::kKeys, Shape<256>::kSlot);
 }
 
 int AttentionPrefillSm90Prepare(DType dtype, int head_dim) {
   if (Encoder() == nullptr) return 0;
   auto* kernel = KernelOf(dtype, head_dim);
-  const int shared = SharedBytes(head_dim);
-  AllowSharedMemory(kernel, static_cast<std::size_t>(shared));
-  int blocks = 0;
-  const cudaError_t error = cudaOccupancyMaxActiveBlocksPerMultiprocessor(
-      &blocks, kernel, kThreads, static_cast<std::size_t>(shared));
-  return error == cudaSuccess ? blocks : 0;
+  AllowSharedMemory(kernel, static_cast<std::size_t>(SharedBytes(head_dim)));
+  cudaLaunchAttribute attribute{};
+  attribute.id = cudaLaunchAttributeClusterDimension;
+  attribute.val.clusterDim = {kCluster, 1, 1};
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(kCluster);
+  config.blockDim = dim3(kThreads);
+  config.dynamicSmemBytes = static_cast<std::size_t>(SharedBytes(head_dim));
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  int clusters = 0;
+  const cudaError_t error = cudaOccupancyMaxActiveClusters(&clusters, kernel, &config);
+  return error == cudaSuccess ? clusters : 0;
 }
 
 void AttentionPrefillSm90(const AttentionArgs& args, cudaStream_t stream) {
-  Launch(KernelOf(args.dtype, args.head_dim), dim3(static_cast<unsigned>(args.num_workers)),
-         dim3(kThreads), static_cast<std::size_t>(SharedBytes(args.head_dim)), stream, args,
-         CacheMap(args, 1), CacheMap(args, args.head_dim / 64));
+  Launch(KernelOf(args.dtype, args.head_dim),
+         dim3(static_cast<unsigned>(args.num_workers * kCluster)), dim3(kThreads),
+         static_cast<std::size_t>(SharedBytes(args.head_dim)), stream, args, CacheMap(args, 1),
+         CacheMap(args, args.head_dim / 64));
 }
 
 }  // namespace quire::cuda

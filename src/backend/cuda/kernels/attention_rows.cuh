@@ -14,7 +14,7 @@ __device__ __forceinline__ AttentionPiece LoadPiece(const AttentionPiece* pieces
   AttentionPiece piece;
   const int4* from = reinterpret_cast<const int4*>(pieces + index);
 #pragma unroll
-  for (int i = 0; i < 3; ++i) reinterpret_cast<int4*>(&piece)[i] = __ldg(from + i);
+  for (int i = 0; i < 4; ++i) reinterpret_cast<int4*>(&piece)[i] = __ldg(from + i);
   return piece;
 }
 
@@ -189,13 +189,12 @@ __device__ __forceinline__ void StoreRows(float* slot, int row, const float (&ou
 }
 
 // Adds the slots of the piece's rows up, in their order, and writes the rows: thread `thread` of
-// kThreads takes some of the elements, kBatch vectors of four at a time.
+// kThreads takes some of the elements, kBatch vectors of four at a time. `slots`: the first of the
+// rows' slots, which lie `stride` floats apart.
 template <typename T, int kRows, int kDim, int kThreads>
 __device__ __noinline__ void MergeSlots(const AttentionArgs& args, const AttentionPiece& piece,
-                                        int thread) {
-  constexpr int kSlot = kSlotFloats<kRows, kDim>;
+                                        const float* slots, int stride, int thread) {
   constexpr int kBatch = 4;
-  const float* slots = args.partial + std::int64_t{piece.first_slot} * kSlot;
   const int count = piece.num_rows * (kDim / 4);
   for (int first = thread; first < count; first += kBatch * kThreads) {
     float max[kBatch], sum[kBatch] = {};
@@ -204,7 +203,7 @@ __device__ __noinline__ void MergeSlots(const AttentionArgs& args, const Attenti
     for (float& m : max) m = -INFINITY;
 #pragma unroll 4
     for (int s = 0; s < piece.num_slots; ++s) {
-      const float* slot = slots + std::int64_t{s} * kSlot;
+      const float* slot = slots + std::int64_t{s} * stride;
 #pragma unroll
       for (int i = 0; i < kBatch; ++i) {
         const int at = min(first + i * kThreads, count - 1);
@@ -237,12 +236,11 @@ __device__ __noinline__ void MergeSlots(const AttentionArgs& args, const Attenti
   }
 }
 
-// By one thread, once all of the piece's sums are stored: whether it is the last of its rows.
-__device__ __forceinline__ bool CountPiece(const AttentionArgs& args,
-                                           const AttentionPiece& piece) {
+// By one thread, once all of a piece's sums are stored: whether it is the last of its rows'
+// num_slots pieces.
+__device__ __forceinline__ bool CountPiece(std::int32_t* counter, int num_slots) {
   __threadfence();
-  std::int32_t* counter = args.counters + piece.first_slot;
-  const bool is_last = atomicAdd(counter, 1) == piece.num_slots - 1;
+  const bool is_last = atomicAdd(counter, 1) == num_slots - 1;
   if (is_last) *counter = 0;
   __threadfence();
   return is_last;

@@ -26,6 +26,17 @@ __device__ __forceinline__ void Arrive(std::uint64_t& barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(SharedAddress(&barrier))
                : "memory");
 }
+// Arrives at the same barrier of block `rank` of the cluster.
+__device__ __forceinline__ void ArriveAt(std::uint64_t& barrier, int rank) {
+  asm volatile(
+      "{\n"
+      ".reg .b32 remote;\n"
+      "mapa.shared::cluster.u32 remote, %0, %1;\n"
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n"
+      "}\n" ::"r"(SharedAddress(&barrier)),
+      "r"(rank)
+      : "memory");
+}
 // Arrives, and lets the barrier wait for `bytes` of copies too.
 __device__ __forceinline__ void ArriveExpecting(std::uint64_t& barrier, int bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
@@ -51,9 +62,19 @@ __device__ __forceinline__ void SyncThreads(int id, int threads) {
 __device__ __forceinline__ void ArriveThreads(int id, int threads) {
   asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
+__device__ __forceinline__ int ClusterRank() {
+  int rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+// All threads of all blocks of the cluster.
+__device__ __forceinline__ void SyncCluster() {
+  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+}
 // Makes what this thread wrote to shared memory visible to wgmma and TMA.
 __device__ __forceinline__ void FenceAsyncProxy() {
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  asm volatile("fence.proxy.async;" ::: "memory");
 }
 
 template <int kRegisters>
@@ -81,14 +102,25 @@ __device__ __forceinline__ bool Elected() {
   return elected != 0;
 }
 
-// A box of a matrix [z][rows][64] that is 64 columns wide, from row y of slice z on.
+// A box of a matrix [z][rows][64] that is 64 columns wide, from row y of slice z on, to the same
+// place in the first kBlocks blocks of the cluster.
+template <int kBlocks>
 __device__ __forceinline__ void LoadBox(const CUtensorMap& map, int y, int z, std::uint32_t to,
                                         std::uint64_t& barrier) {
-  asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, "
-      "%3, %4}], [%5];" ::"r"(to),
-      "l"(&map), "r"(0), "r"(y), "r"(z), "r"(SharedAddress(&barrier))
-      : "memory");
+  if constexpr (kBlocks == 1) {
+    asm volatile(
+        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, "
+        "{%2, %3, %4}], [%5];" ::"r"(to),
+        "l"(&map), "r"(0), "r"(y), "r"(z), "r"(SharedAddress(&barrier))
+        : "memory");
+  } else {
+    asm volatile(
+        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
+        ".multicast::cluster [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(to),
+        "l"(&map), "r"(0), "r"(y), "r"(z), "r"(SharedAddress(&barrier)),
+        "h"(static_cast<std::uint16_t>((1 << kBlocks) - 1))
+        : "memory");
+  }
 }
 __device__ __forceinline__ void PrefetchMap(const CUtensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");

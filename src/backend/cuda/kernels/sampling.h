@@ -17,8 +17,8 @@
 
 namespace quire::cuda {
 
-// What the rows of a call need between them: decides which kernels are launched. A replayed graph
-// is captured for the needs that it is replayed with.
+// What the rows of a call need between them: decides which kernels are launched, and must name all
+// that a row asks for. A replayed graph serves the needs that it was captured for.
 struct SamplingNeeds {
   bool random = false;      // a row that is not greedy
   bool truncation = false;  // … with min_p, top_k or top_p

@@ -7,8 +7,8 @@ namespace quire::cuda::sampling {
 namespace {
 
 // Sums over the row, and what follows from them. The whole block.
-__device__ __noinline__ void FinishCheck(const SamplingArgs& args, const Scratch& scratch,
-                                         int row) {
+__device__ __noinline__ void FinishCheck(const SamplingArgs& args, const Scratch& scratch, int row,
+                                         int blocks) {
   __shared__ double real[kWarps];
   __shared__ std::uint32_t whole[kWarps];
   __shared__ float least[kWarps];

@@ -193,4 +193,12 @@ __device__ __forceinline__ void ApplyChanges(const SamplingArgs& args, const Pla
   for (int i = 0; i < kHeld; ++i) values[i] = copy[i];
 }
 
+// What min_p drops becomes −∞.
+__device__ __forceinline__ void DropBelow(const Plan& plan, const Bins& bins, float* x) {
+#pragma unroll
+  for (int i = 0; i < kHeld; ++i) {
+    if (!(Exp2((x[i] - bins.max) * plan.scale) >= plan.min_p)) x[i] = -kInfinity;
+  }
+}
+
 }  // namespace quire::cuda::sampling
