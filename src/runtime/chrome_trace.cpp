@@ -157,8 +157,8 @@ void Tracer::WriteHost() {
   }
   call_rows_.assign(profile_.device.calls.size(), 0);
   for (const auto& [thread, calls] : threads) {
-    const std::vector<int> rows =
-        WriteRows(kHost, fmt::format("calls of thread {}", thread), calls);
+    const std::vector<int> rows = WriteRows(
+        kHost, threads.size() == 1 ? "calls" : fmt::format("calls, thread {}", thread), calls);
     for (std::size_t i = 0; i < calls.size(); ++i) call_rows_[calls[i].activity] = rows[i];
   }
 }

@@ -3,7 +3,9 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <tuple>
 #include <utility>
 
 #include "runtime/intervals.h"
@@ -21,26 +23,43 @@ std::vector<Interval> IntervalsOf(const StepProfile& profile, bool kernels_only)
   return intervals;
 }
 
-std::string NameOf(const DeviceActivity& activity, const std::vector<std::string>& names) {
+std::string KindOf(const DeviceActivity& activity, const std::vector<std::string>& names) {
   if (activity.work == DeviceWork::kKernel) return names[activity.name];
-  if (activity.work == DeviceWork::kFill) return fmt::format("fill of {} bytes", activity.bytes);
-  return fmt::format("copy {}, {} bytes", Name(activity.direction), activity.bytes);
+  if (activity.work == DeviceWork::kFill) return "fill";
+  return fmt::format("copy {}", Name(activity.direction));
+}
+
+std::string NameOf(const DeviceActivity& activity, const std::vector<std::string>& names) {
+  const std::string kind = KindOf(activity, names);
+  if (activity.work == DeviceWork::kKernel) return kind;
+  return fmt::format("{}, {} bytes", kind, activity.bytes);
 }
 
 void AddGaps(const StepProfile& profile, const std::vector<std::string>& names,
              ProfileSummary& summary) {
   const std::vector<Interval> all = IntervalsOf(profile, /*kernels_only=*/false);
+  std::map<std::pair<std::string, std::string>, ProfileSummary::GapKind> kinds;
   for (const Gap& gap : FindGaps(all)) {
+    const DeviceActivity& before = profile.device.activities[gap.before];
+    const DeviceActivity& after = profile.device.activities[gap.after];
     const auto us = static_cast<double>(gap.interval.length()) * 1e-3;
     const std::size_t step = profile.activity_steps[gap.after];
     summary.num_gaps += 1;
     summary.gap_us += us;
     if (profile.activity_steps[gap.before] != step) summary.between_steps_us += us;
+    ProfileSummary::GapKind& kind = kinds[{KindOf(before, names), KindOf(after, names)}];
+    kind.count += 1;
+    kind.us += us;
     if (us <= summary.largest_gap.us) continue;
-    summary.largest_gap = {us, profile.steps[step].number,
-                           NameOf(profile.device.activities[gap.before], names),
-                           NameOf(profile.device.activities[gap.after], names)};
+    summary.largest_gap = {us, profile.steps[step].number, NameOf(before, names),
+                           NameOf(after, names)};
   }
+  for (auto& [ends, kind] : kinds) {
+    std::tie(kind.before, kind.after) = ends;
+    summary.gap_kinds.push_back(std::move(kind));
+  }
+  std::stable_sort(summary.gap_kinds.begin(), summary.gap_kinds.end(),
+                   [](const auto& a, const auto& b) { return a.us > b.us; });
   summary.busy_us = static_cast<double>(TotalLength(Unite(all))) * 1e-3;
 }
 
@@ -107,6 +126,8 @@ void DivideBySteps(ProfileSummary& summary) {
         &summary.exposed_copy_us, &summary.kernel_us})
     *sum /= n;
   for (double& us : summary.host_us) us /= n;
+  for (ProfileSummary::GapKind& kind : summary.gap_kinds)
+    for (double* sum : {&kind.count, &kind.us}) *sum /= n;
   for (ProfileSummary::Copies& copies : summary.copies)
     for (double* sum : {&copies.count, &copies.bytes, &copies.us, &copies.exposed_us}) *sum /= n;
   for (ProfileSummary::Kernel& kernel : summary.kernels) {
@@ -117,7 +138,23 @@ void DivideBySteps(ProfileSummary& summary) {
 
 double Percent(double part, double whole) { return whole > 0 ? 100 * part / whole : 0; }
 
-std::string DeviceText(const ProfileSummary& summary, std::size_t max_kernels) {
+std::string KernelText(const ProfileSummary& summary, std::size_t max_kernels) {
+  std::string text = fmt::format("{:<{}} {:>8} {:>10} {:>10} {:>7}\n", "kernel", kNameColumns,
+                                 "a step", "mean us", "us a step", "share");
+  for (std::size_t i = 0; i < std::min(max_kernels, summary.kernels.size()); ++i) {
+    const ProfileSummary::Kernel& kernel = summary.kernels[i];
+    text += fmt::format("{:<{}} {:>8.1f} {:>10.2f} {:>10.1f} {:>5.1f} %\n",
+                        kernel.name.substr(0, kNameColumns), kNameColumns, kernel.count,
+                        kernel.MeanUs(), kernel.us, Percent(kernel.us, summary.kernel_us));
+  }
+  text += fmt::format("{:<{}} {:>8} {:>10} {:>10.1f}\n",
+                      fmt::format("all {} kernels", summary.kernels.size()), kNameColumns, "", "",
+                      summary.kernel_us);
+  return text;
+}
+
+std::string DeviceText(const ProfileSummary& summary, std::size_t max_kernels,
+                       std::size_t max_gaps) {
   std::string text = fmt::format(
       "Device, a step: busy {:.1f} us ({:.2f} %), {:.1f} gaps of {:.1f} us together, of it {:.1f} "
       "us between steps ({:.2f} %)\n",
@@ -127,6 +164,11 @@ std::string DeviceText(const ProfileSummary& summary, std::size_t max_kernels) {
     text += fmt::format("  largest gap: {:.1f} us, step {}: {} -> {}\n", summary.largest_gap.us,
                         summary.largest_gap.step, summary.largest_gap.before,
                         summary.largest_gap.after);
+  for (std::size_t i = 0; i < std::min(max_gaps, summary.gap_kinds.size()); ++i) {
+    const ProfileSummary::GapKind& kind = summary.gap_kinds[i];
+    text += fmt::format("  {:5.1f} gaps of {:.2f} us, {:.1f} us a step: {} -> {}\n", kind.count,
+                        kind.MeanUs(), kind.us, kind.before, kind.after);
+  }
   for (int i = 0; i < kNumCopyDirections; ++i) {
     const ProfileSummary::Copies& copies = summary.copies[static_cast<std::size_t>(i)];
     if (copies.count == 0) continue;
@@ -137,17 +179,7 @@ std::string DeviceText(const ProfileSummary& summary, std::size_t max_kernels) {
   }
   if (summary.num_fills > 0)
     text += fmt::format("Fills, a step: {:.1f}, {:.1f} us\n", summary.num_fills, summary.fill_us);
-  text += fmt::format("{:<{}} {:>8} {:>10} {:>10} {:>7}\n", "kernel", kNameColumns, "a step",
-                      "mean us", "us a step", "share");
-  for (std::size_t i = 0; i < std::min(max_kernels, summary.kernels.size()); ++i) {
-    const ProfileSummary::Kernel& kernel = summary.kernels[i];
-    text += fmt::format("{:<{}} {:>8.1f} {:>10.2f} {:>10.1f} {:>5.1f} %\n",
-                        kernel.name.substr(0, kNameColumns), kNameColumns, kernel.count,
-                        kernel.MeanUs(), kernel.us, Percent(kernel.us, summary.kernel_us));
-  }
-  text += fmt::format("{:<{}} {:>8} {:>10} {:>10.1f}\n",
-                      fmt::format("all {} kernels", summary.kernels.size()), kNameColumns, "", "",
-                      summary.kernel_us);
+  text += KernelText(summary, max_kernels);
   if (summary.num_lost > 0)
     text += fmt::format("{} records of the device were lost\n", summary.num_lost);
   return text;
@@ -177,7 +209,7 @@ ProfileSummary Summarize(const StepProfile& profile) {
   return summary;
 }
 
-std::string ToText(const ProfileSummary& summary, std::size_t max_kernels) {
+std::string ToText(const ProfileSummary& summary, std::size_t max_kernels, std::size_t max_gaps) {
   std::string text =
       fmt::format("Profile: steps {} to {}, each {:.1f} tokens of {:.1f} sequences in {:.1f} us",
                   summary.first_step, summary.first_step + summary.num_steps - 1, summary.tokens,
@@ -192,7 +224,7 @@ std::string ToText(const ProfileSummary& summary, std::size_t max_kernels) {
                         Name(static_cast<HostPhase>(i)), us);
   }
   text += "\n";
-  if (summary.num_activities > 0) text += DeviceText(summary, max_kernels);
+  if (summary.num_activities > 0) text += DeviceText(summary, max_kernels, max_gaps);
   if (!summary.trace_file.empty()) text += "Trace: " + summary.trace_file + "\n";
   return text;
 }
@@ -214,7 +246,11 @@ Json ToJson(const ProfileSummary& summary) {
                   {"largest_us", summary.largest_gap.us},
                   {"largest_step", summary.largest_gap.step},
                   {"largest_before", summary.largest_gap.before},
-                  {"largest_after", summary.largest_gap.after}};
+                  {"largest_after", summary.largest_gap.after},
+                  {"kinds", Json::array()}};
+  for (const ProfileSummary::GapKind& kind : summary.gap_kinds)
+    json["gaps"]["kinds"].push_back(
+        {{"before", kind.before}, {"after", kind.after}, {"count", kind.count}, {"us", kind.us}});
   Json& copies = json["copies"] = Json::object();
   for (int i = 0; i < kNumCopyDirections; ++i) {
     const ProfileSummary::Copies& sum = summary.copies[static_cast<std::size_t>(i)];

@@ -21,6 +21,12 @@ struct ProfileSummary {
     std::int64_t step = 0;      // that ends it
     std::string before, after;  // what ran there
   };
+  // All gaps between the same two kinds of work, a step.
+  struct GapKind {
+    std::string before, after;
+    double count = 0, us = 0;
+    double MeanUs() const { return count > 0 ? us / count : 0; }
+  };
   // Of one direction, a step. Exposed: no kernel ran meanwhile.
   struct Copies {
     double count = 0, bytes = 0, us = 0, exposed_us = 0;
@@ -43,6 +49,7 @@ struct ProfileSummary {
   double busy_us = 0, gap_us = 0, num_gaps = 0;
   double between_steps_us = 0;  // the part of the gaps whose ends belong to different steps
   LargestGap largest_gap;
+  std::vector<GapKind> gap_kinds;  // all of them, the most time first
   std::array<Copies, kNumCopyDirections> copies;
   double fill_us = 0, num_fills = 0, exposed_copy_us = 0;  // exposed in any direction
   std::vector<Kernel> kernels;                             // all of them, the most time first
@@ -54,8 +61,9 @@ struct ProfileSummary {
 
 ProfileSummary Summarize(const StepProfile& profile);
 
-// Lines for people, each with its end; at most `max_kernels` of the kernels.
-std::string ToText(const ProfileSummary& summary, std::size_t max_kernels = 15);
+// Lines for people, each with its end; at most so many of the kernels and of the kinds of gaps.
+std::string ToText(const ProfileSummary& summary, std::size_t max_kernels = 15,
+                   std::size_t max_gaps = 6);
 
 Json ToJson(const ProfileSummary& summary);
 

@@ -36,7 +36,7 @@ struct StepProfile {
   DeviceProfile device;
   std::vector<std::size_t> activity_steps;
   std::string device_name;
-  // Mean time from step to step on the device before anything was recorded, of steps with as many
+  // Median time from step to step on the device before anything was recorded, of steps with as many
   // tokens; 0: there were none.
   double unrecorded_step_us = 0;
 };

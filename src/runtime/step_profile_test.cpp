@@ -130,6 +130,11 @@ TEST(StepProfile, SummaryAddsUp) {
   EXPECT_EQ(summary.largest_gap.step, 6);
   EXPECT_EQ(summary.largest_gap.before, "gemm");
   EXPECT_EQ(summary.largest_gap.after, "copy host to device, 8000 bytes");
+  ASSERT_EQ(summary.gap_kinds.size(), 2U);
+  EXPECT_EQ(summary.gap_kinds[0].after, "copy host to device");
+  EXPECT_DOUBLE_EQ(summary.gap_kinds[0].MeanUs(), 40);
+  EXPECT_EQ(summary.gap_kinds[1].before, "Norm<int>");
+  EXPECT_DOUBLE_EQ(summary.gap_kinds[1].us, 5);
   // A copy of 4 us, of which a kernel covers 2.
   const auto& copies = summary.copies[0];
   EXPECT_DOUBLE_EQ(copies.count, 1);

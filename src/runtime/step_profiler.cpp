@@ -18,7 +18,9 @@
 namespace quire {
 namespace {
 
-constexpr std::int64_t kSettlingSteps = 4;  // recorded and not kept
+// Recorded and not kept: the device stood still while the recording began, and runs at a higher
+// clock for a while.
+constexpr std::int64_t kSettlingSteps = 16;
 constexpr std::size_t kEarlierSteps = 64;
 
 std::int64_t Nanoseconds(TimePoint at) {
@@ -105,15 +107,15 @@ void StepProfiler::End() {
   state_ = State::kDone;
 }
 
+// The median: a step that was recorded as a graph takes longer.
 double StepProfiler::UnrecordedStepUs(std::int32_t tokens) const {
-  double sum = 0;
-  int count = 0;
-  for (const Earlier& step : earlier_) {
-    if (step.tokens != tokens) continue;
-    sum += step.us;
-    ++count;
-  }
-  return count > 0 ? sum / count : 0;
+  std::vector<double> us;
+  for (const Earlier& step : earlier_)
+    if (step.tokens == tokens) us.push_back(step.us);
+  if (us.empty()) return 0;
+  const auto middle = us.begin() + static_cast<std::ptrdiff_t>(us.size() / 2);
+  std::nth_element(us.begin(), middle, us.end());
+  return *middle;
 }
 
 void StepProfiler::Write(std::int64_t num_steps) {

@@ -95,9 +95,7 @@ struct PieceList {
   std::size_t staged_at = 0;
   bool wanted = false;  // by the last plan
 
-  std::size_t bytes() const {
-    return static_cast<std::size_t>(capacity) * sizeof(AttentionPiece);
-  }
+  std::size_t bytes() const { return static_cast<std::size_t>(capacity) * sizeof(AttentionPiece); }
   const AttentionPiece* pieces() const {
     return reinterpret_cast<const AttentionPiece*>(device.data());
   }
@@ -127,7 +125,7 @@ struct CudaAttention::State {
   int num_processors = 0;
   bool hopper = false;
   std::vector<std::unique_ptr<Geometry>> geometries;
-  Memory partial, counters, tickets;  // of all geometries: layers run one after another
+  Memory partial, counters;  // of all geometries: layers run one after another
   Memory staging[kPlansInFlight];
   cudaEvent_t copied[kPlansInFlight] = {};
   int turn = 0;
@@ -178,9 +176,8 @@ Status CudaAttention::State::Add(const KvLayer& layer) {
   const KvLayerSpec& spec = geometry->spec = layer.spec;
   geometry->block_size = layer.block_size;
   geometry->prefill_kernel = Choose(layer);
-  const int blocks = geometry->prefill_kernel == nullptr
-                         ? 0
-                         : AttentionDecodePrepare(spec.dtype, spec.head_dim);
+  const int blocks =
+      geometry->prefill_kernel == nullptr ? 0 : AttentionDecodePrepare(spec.dtype, spec.head_dim);
   if (blocks == 0) {
     geometry->prefill_kernel = nullptr;
   } else {
@@ -193,8 +190,6 @@ Status CudaAttention::State::Add(const KvLayer& layer) {
     decode.slack = 8;
     decode.workers = std::max(1, num_processors * blocks / spec.num_kv_heads);
     decode.split = !options.batch_invariant;
-    decode.shared_percent = 94;
-    decode.shared_tiles = 12;
     geometry->decode.capacity = AttentionPlanner::MaxPieces(
         decode, group, options.max_sequences,
         std::min(options.max_tokens, options.max_sequences * (kMaxDecodeRows / group + 1)));
@@ -216,7 +211,7 @@ Status CudaAttention::State::Add(const KvLayer& layer) {
 }
 
 Status CudaAttention::State::Allocate() {
-  std::size_t staged = 0, floats = 1, slots = 1, heads = 1;
+  std::size_t staged = 0, floats = 1, slots = 1;
   for (const auto& geometry : geometries) {
     if (geometry->prefill_kernel == nullptr) continue;
     for (PieceList* list : {&geometry->decode, &geometry->prefill}) {
@@ -227,22 +222,19 @@ Status CudaAttention::State::Allocate() {
       }
     }
     const KvLayerSpec& spec = geometry->spec;
-    heads = std::max(heads, static_cast<std::size_t>(spec.num_kv_heads));
     const auto decode_slots = static_cast<std::size_t>(
         AttentionPlanner::MaxSlots(geometry->decode.division) * spec.num_kv_heads);
     const auto prefill_slots =
         static_cast<std::size_t>(AttentionPlanner::MaxSlots(geometry->prefill.division));
     const AttentionTile tile = geometry->prefill_kernel->tile(spec.head_dim);
-    slots = std::max({slots, decode_slots,
-                      prefill_slots * static_cast<std::size_t>(tile.slot_counters)});
-    floats = std::max({floats,
-                       decode_slots * static_cast<std::size_t>(
-                                          AttentionDecodeSlotFloats(spec.head_dim)),
-                       prefill_slots * static_cast<std::size_t>(tile.slot_floats)});
+    slots = std::max(
+        {slots, decode_slots, prefill_slots * static_cast<std::size_t>(tile.slot_counters)});
+    floats = std::max(
+        {floats, decode_slots * static_cast<std::size_t>(AttentionDecodeSlotFloats(spec.head_dim)),
+         prefill_slots * static_cast<std::size_t>(tile.slot_floats)});
   }
   if (partial.bytes() < floats * 4) QUIRE_RETURN_IF_ERROR(partial.Resize(floats * 4, false));
   if (counters.bytes() < slots * 4) QUIRE_RETURN_IF_ERROR(counters.Resize(slots * 4, false));
-  if (tickets.bytes() < heads * 4) QUIRE_RETURN_IF_ERROR(tickets.Resize(heads * 4, false));
   for (int i = 0; i < kPlansInFlight; ++i) {
     if (staging[i].bytes() < staged) QUIRE_RETURN_IF_ERROR(staging[i].Resize(staged, true));
     if (copied[i] != nullptr) continue;
@@ -376,7 +368,6 @@ void CudaAttention::Attend(const Tensor& q, const KvLayer& cache, const Attentio
   }
   args.partial = reinterpret_cast<float*>(state.partial.data());
   args.counters = reinterpret_cast<std::int32_t*>(state.counters.data());
-  args.tickets = reinterpret_cast<std::int32_t*>(state.tickets.data());
   if (geometry->decode.wanted) {
     args.pieces = geometry->decode.pieces();
     args.num_workers = geometry->decode.division.workers;
@@ -400,8 +391,7 @@ std::string CudaAttention::Describe(const KvLayer& layer) const {
 }
 
 std::size_t CudaAttention::device_bytes() const {
-  std::size_t bytes = state_->partial.bytes() + state_->counters.bytes() +
-                      state_->tickets.bytes();
+  std::size_t bytes = state_->partial.bytes() + state_->counters.bytes();
   for (const auto& geometry : state_->geometries) {
     bytes += geometry->decode.device.bytes() + geometry->prefill.device.bytes();
   }

@@ -139,78 +139,23 @@ int AttentionPlanner::EqualTiles() const {
   return low <= least || low <= even + even / 8 ? low : 0;
 }
 
-// One of `parts` about equal parts of an item's keys.
-AttentionPiece AttentionPlanner::PartOf(const Item& item, int part, int parts) const {
-  const auto tile = [&](int i) { return static_cast<int>(std::int64_t{item.tiles} * i / parts); };
-  AttentionPiece piece = item.piece;
-  piece.slot = part;
-  piece.begin = item.piece.begin + tile(part) * division_.tile_keys;
-  piece.end = std::min(item.piece.end, item.piece.begin + tile(part + 1) * division_.tile_keys);
-  return piece;
-}
-
 void AttentionPlanner::DivideEqually(const Item& item, int kv_head, int tiles) {
+  AttentionPiece piece = item.piece;
+  piece.kv_head = kv_head;
+  piece.first_slot = num_slots_;
   const int parts = std::max(1, (item.tiles + tiles - 1) / tiles);
+  const auto tile = [&](int part) {
+    return static_cast<int>(std::int64_t{item.tiles} * part / parts);
+  };
   item_pieces_.clear();
   for (int part = 0; part < parts; ++part) {
-    AttentionPiece piece = PartOf(item, part, parts);
-    piece.kv_head = kv_head;
-    piece.first_slot = num_slots_;
-    Give(piece, tiles);
+    piece.slot = part;
+    piece.begin = item.piece.begin + tile(part) * division_.tile_keys;
+    piece.end = std::min(item.piece.end, item.piece.begin + tile(part + 1) * division_.tile_keys);
+    Give(piece, tile(part + 1) - tile(part));
     NextWorker();
   }
   EndItem();
-}
-
-// How many items, from the first on, make the workers' lists.
-std::size_t AttentionPlanner::FirstShared(std::int64_t even) const {
-  const std::int64_t most = even * division_.shared_percent / 100;
-  std::size_t i = 0;
-  for (int worker = 0; worker < division_.workers; ++worker) {
-    for (std::int64_t load = 0; i < items_.size(); ++i) {
-      load += items_[i].tiles + division_.overhead;
-      if (load > most) break;
-    }
-  }
-  return i;
-}
-
-// False where that does not suit the work.
-bool AttentionPlanner::PlanShared() {
-  if (division_.shared_percent == 0 || !division_.split) return false;
-  const std::int64_t even = remaining_ / division_.workers;
-  int longest = 0;
-  for (const Item& item : items_) longest = std::max(longest, item.tiles);
-  if (even < 2 * (longest + division_.overhead) || even < 4 * division_.shared_tiles) return false;
-  const std::size_t first = FirstShared(even);
-  int num_shared = 0;
-  for (std::size_t i = first; i < items_.size(); ++i) {
-    num_shared += std::max(1, (items_[i].tiles + division_.shared_tiles - 1) /
-                                  division_.shared_tiles);
-  }
-  if (num_shared > MaxSlots(division_)) return false;
-  for (std::size_t i = first; i < items_.size(); ++i) {
-    const int parts = std::max(1, (items_[i].tiles + division_.shared_tiles - 1) /
-                                      division_.shared_tiles);
-    for (int part = 0; part < parts; ++part) {
-      AttentionPiece& piece = pieces_.emplace_back(PartOf(items_[i], part, parts));
-      piece.first_slot = num_slots_;
-      piece.num_slots = parts;
-    }
-    if (parts > 1) num_slots_ += parts;
-  }
-  const std::int64_t most = even * division_.shared_percent / 100;
-  std::size_t i = 0;
-  for (worker_ = 0; worker_ < division_.workers; ++worker_) {
-    last_ = -1;
-    load_ = 0;
-    for (; i < first && load_ + items_[i].tiles + division_.overhead <= most; ++i) {
-      Give(items_[i].piece, items_[i].tiles);
-    }
-    pieces_[static_cast<std::size_t>(worker_)].num_shared = num_shared;
-  }
-  QUIRE_CHECK(i == first);
-  return true;
 }
 
 std::span<const AttentionPiece> AttentionPlanner::Plan(const AttentionDivision& division,
@@ -224,7 +169,6 @@ std::span<const AttentionPiece> AttentionPlanner::Plan(const AttentionDivision& 
   load_ = 0;
   NextWorker();
   const int tiles = EqualTiles();
-  if (tiles == 0 && PlanShared()) return pieces_;
   for (int head = 0; head < division.kv_heads; ++head) {
     for (const Item& item : items_) {
       if (tiles > 0) {

@@ -19,10 +19,6 @@ struct AttentionDivision {
   int workers = 1;
   int kv_heads = 1;   // that the pieces name one by one
   bool split = true;  // whether a row's keys may be spread over pieces
-  // Where not 0: workers get lists of whole rows that cost so many percent of an even part, and
-  // share the rest in pieces of at most shared_tiles tiles.
-  int shared_percent = 0;
-  int shared_tiles = 0;
 };
 
 // What a step's sequences look like to one layer.
@@ -32,22 +28,19 @@ struct AttentionStep {
   int window = 0;
 };
 
-// Divides sequences among workers. Where there are fewer tiles of rows than workers, each is cut into
-// equal pieces, one a worker; else each worker gets a contiguous run of keys of about equal cost,
-// whole rows where that is nearly as even, or a list of whole rows and what it takes of the rest.
+// Divides sequences among workers. Where there are fewer tiles of rows than workers, each is cut
+// into equal pieces, one a worker; else each worker gets a contiguous run of keys of about equal
+// cost, whole rows where that is nearly as even.
 class AttentionPlanner {
  public:
   // Bounds of what Plan can make.
   static std::int64_t MaxPieces(const AttentionDivision& division, int group, int max_sequences,
                                 int max_tokens);
-  static int MaxSlots(const AttentionDivision& division) {
-    return (division.shared_percent > 0 ? 6 : 2) * division.workers;
-  }
+  static int MaxSlots(const AttentionDivision& division) { return 2 * division.workers; }
 
   // `sequences`: indices. The result is valid until the next call: element w is the first piece of
   // worker w, which has no rows where there is no work for it.
-  std::span<const AttentionPiece> Plan(const AttentionDivision& division,
-                                       const AttentionStep& step,
+  std::span<const AttentionPiece> Plan(const AttentionDivision& division, const AttentionStep& step,
                                        std::span<const std::int32_t> sequences);
 
  private:
@@ -65,15 +58,12 @@ class AttentionPlanner {
   int EqualTiles() const;
   void DivideEqually(const Item& item, int kv_head, int tiles);
   void EndItem();
-  std::size_t FirstShared(std::int64_t even) const;
-  bool PlanShared();
-  AttentionPiece PartOf(const Item& item, int part, int parts) const;
 
   AttentionDivision division_;
   std::vector<Item> items_;
   std::vector<AttentionPiece> pieces_;
   std::vector<int> item_pieces_;  // of the item that is being divided
-  std::int64_t remaining_ = 0;  // cost of what the workers from worker_ on must compute
+  std::int64_t remaining_ = 0;    // cost of what the workers from worker_ on must compute
   int worker_ = 0;
   int last_ = -1;  // the worker's last piece, or −1
   int quota_ = 0, load_ = 0;

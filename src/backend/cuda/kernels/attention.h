@@ -13,9 +13,10 @@
 
 namespace quire::cuda {
 
-// Some packed rows of one sequence over some of its keys. Where a row's keys are spread over several
-// pieces, each leaves its sums in a slot of `partial`, and the block of threads that ends last adds
-// the slots up in their order. Worker w computes pieces[w] and those that follow it by `next`.
+// Some packed rows of one sequence over some of its keys. Where a row's keys are spread over
+// several pieces, each leaves its sums in a slot of `partial`, and the block of threads that ends
+// last adds the slots up in their order. Worker w computes pieces[w] and those that follow it by
+// `next`.
 struct alignas(16) AttentionPiece {
   std::int32_t first_block = 0;  // of the sequence in `blocks`
   std::int32_t first_token = 0;  // row of q and out of the sequence's first token of this step
@@ -29,10 +30,8 @@ struct alignas(16) AttentionPiece {
   std::int32_t num_slots = 1;   // 1: the rows' keys are all here, and no slot is used
   std::int32_t next = -1;       // the piece that the same worker computes then
   std::int32_t kv_head = 0;     // prefill; in decode a piece stands for all kv heads
-  std::int32_t num_shared = 0;  // decode, of a worker's first piece: see num_workers
-  std::int32_t unused[3] = {};
 };
-static_assert(sizeof(AttentionPiece) == 64);
+static_assert(sizeof(AttentionPiece) == 48);
 
 struct AttentionArgs {
   DType dtype = DType::kBF16;  // of q, cache and out
@@ -45,7 +44,7 @@ struct AttentionArgs {
   std::uint32_t group_inverse = 0;
   int block_size = 0;
   int block_shift = 0;  // log2(block_size)
-  int window = 0;  // 0: none; else a token sees itself and window − 1 tokens before it
+  int window = 0;       // 0: none; else a token sees itself and window − 1 tokens before it
   float scale = 0;
   const void* q = nullptr;  // [tokens, num_heads, head_dim]
   std::int64_t q_stride = 0;
@@ -57,10 +56,7 @@ struct AttentionArgs {
 
   // Where the host has divided the work.
   const AttentionPiece* pieces = nullptr;
-  // In decode per kv head. There the num_shared pieces from pieces[num_workers] on have no worker of
-  // their own: who has done its list takes the next of them, so that all end at about the same time.
-  int num_workers = 0;
-  std::int32_t* tickets = nullptr;  // decode: [num_kv_heads], zero before and after a launch
+  int num_workers = 0;  // in decode per kv head
   float* partial = nullptr;
   std::int32_t* counters = nullptr;  // zero before and after a launch; indexed like slots
 

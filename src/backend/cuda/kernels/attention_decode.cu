@@ -3,7 +3,7 @@
 // q, out [tokens, num_heads, kDim]; cache [blocks][2][num_kv_heads][block_size][kDim]; bf16 or f16.
 //
 // Worker w of kv head h is a block of threads that walks the list of pieces which begins with
-// pieces[w], then takes shared pieces as long as there are some. Its warps share the keys of a piece in tiles of 16: each has its own ring of tiles in
+// pieces[w]. Its warps share the keys of a piece in tiles of 16: each has its own ring of tiles in
 // shared memory and its own running maximum, sum and output, so nothing but the end of a piece
 // makes them wait for each other, and the copies run ahead over the ends of pieces. The order of
 // summation of a row is: the tiles of each warp, ascending; the warps; the slots of its pieces.
@@ -25,13 +25,13 @@ template <int kDim>
 struct Shape {
   static constexpr int kWarps = kDim == 256 ? 2 : 4;
   static constexpr int kThreads = 32 * kWarps;
-  static constexpr int kTileBytes = kTile * kDim * 2;   // of K; as much of V
-  static constexpr int kStageBytes = 2 * kTileBytes;    // as much as a warp's output in float32
+  static constexpr int kTileBytes = kTile * kDim * 2;  // of K; as much of V
+  static constexpr int kStageBytes = 2 * kTileBytes;   // as much as a warp's output in float32
   static constexpr int kRingBytes = 24 * 1024 * 4 / kWarps;
   static constexpr int kStages = kRingBytes / kStageBytes;
   static constexpr int kSharedBytes = kRingBytes * kWarps;
-  static constexpr int kColumnTiles = kDim / 8;  // of the output, 8 columns each
-  static constexpr int kSteps = kDim / 16;       // of the product q · k
+  static constexpr int kColumnTiles = kDim / 8;           // of the output, 8 columns each
+  static constexpr int kSteps = kDim / 16;                // of the product q · k
   static constexpr int kMyTiles = kColumnTiles / kWarps;  // a warp's share once a piece is merged
 };
 
@@ -58,7 +58,9 @@ class Loader {
 
   // Whether the next tile's keys were stored by earlier steps, so that it may be read before the
   // kernels in front of this one are done.
-  __device__ bool NextIsOld() const { return tile_ < piece_.end && tile_ + kTile <= piece_.position; }
+  __device__ bool NextIsOld() const {
+    return tile_ < piece_.end && tile_ + kTile <= piece_.position;
+  }
 
   // Starts to copy the next tile into `stage`, if there is one; always one group of copies.
   __device__ void Copy(int stage) {
@@ -246,7 +248,6 @@ struct Exchange {
   float sum[Shape<kDim>::kWarps][16];
   std::int32_t stage[Shape<kDim>::kWarps];  // where the warp's output lies, or −1: it had no tile
   bool is_last;
-  std::int32_t ticket;
 };
 
 // A thread's share of a piece's result: rows g and g + 8, kMyTiles tiles of columns.
@@ -429,8 +430,8 @@ __device__ __forceinline__ bool MergePieces(const AttentionArgs& args, const Att
   StoreSlot<kDim>(share, slots + piece.slot * stride, piece.num_rows);
   __syncthreads();
   if (threadIdx.x == 0) {
-    exchange.is_last = CountPiece(
-        args.counters + piece.first_slot * args.num_kv_heads + kv_head, piece.num_slots);
+    exchange.is_last =
+        CountPiece(args.counters + piece.first_slot * args.num_kv_heads + kv_head, piece.num_slots);
   }
   __syncthreads();
   if (!exchange.is_last) return false;
@@ -439,21 +440,21 @@ __device__ __forceinline__ bool MergePieces(const AttentionArgs& args, const Att
   return true;
 }
 
-// Computes the pieces from `piece` on. `at_end` is called by all threads before the last of them is
-// merged.
-template <typename T, int kDim, typename AtEnd>
-__device__ __forceinline__ void ComputeList(const AttentionArgs& args, AttentionPiece piece,
-                                            int kv_head, bool first_list, char* rings,
-                                            Exchange<kDim>& exchange, const AtEnd& at_end) {
+template <typename T, int kDim>
+__global__ void __launch_bounds__(Shape<kDim>::kThreads, 2)
+    DecodeKernel(const __grid_constant__ AttentionArgs args) {
   using S = Shape<kDim>;
+  extern __shared__ __align__(1024) char rings[];
+  __shared__ Exchange<kDim> exchange;
+  const int kv_head = blockIdx.x % args.num_kv_heads;
   const int warp = threadIdx.x / 32;
   const std::uint32_t ring = SharedAddress(rings) + warp * S::kRingBytes;
+
+  AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x / args.num_kv_heads);
   Loader<kDim> loader(args, kv_head, piece, ring);
   int copied = 0;
-  if (first_list) {
-    for (; copied < S::kStages && loader.NextIsOld(); ++copied) loader.Copy(copied);
-    WaitForPrevious();
-  }
+  for (; copied < S::kStages && loader.NextIsOld(); ++copied) loader.Copy(copied);
+  WaitForPrevious();
   for (; copied < S::kStages; ++copied) loader.Copy(copied);
 
   const float scale = args.scale * kLog2E;
@@ -474,48 +475,14 @@ __device__ __forceinline__ void ComputeList(const AttentionArgs& args, Attention
       last_stage = stage;
       stage = stage + 1 == S::kStages ? 0 : stage + 1;
     }
-    if (piece.next < 0) at_end();
+    if (piece.next < 0) LetNextStart();
     Share<kDim> share = MergeWarps<kDim>(state, rings, last_stage, exchange);
     if (last_stage >= 0) loader.Copy(last_stage);
     if (piece.num_slots == 1 || MergePieces<kDim>(args, piece, kv_head, share, exchange)) {
       WriteOut<T, kDim>(args, piece, kv_head, share);
     }
-    if (piece.next < 0) return;
+    if (piece.next < 0) break;
     piece = LoadPiece(args.pieces, piece.next);
-  }
-  at_end();
-}
-
-template <typename T, int kDim>
-__global__ void __launch_bounds__(Shape<kDim>::kThreads, 2)
-    DecodeKernel(const __grid_constant__ AttentionArgs args) {
-  extern __shared__ __align__(1024) char rings[];
-  __shared__ Exchange<kDim> exchange;
-  const int kv_head = blockIdx.x % args.num_kv_heads;
-  AttentionPiece piece = LoadPiece(args.pieces, blockIdx.x / args.num_kv_heads);
-  const int num_shared = piece.num_shared;
-  std::int32_t* tickets = args.tickets + kv_head;
-  int ticket = 0;  // of thread 0, for what comes after the list; there while the list is merged
-  const auto draw = [&] {
-    if (num_shared == 0) {
-      LetNextStart();
-    } else if (threadIdx.x == 0) {
-      ticket = atomicAdd(tickets, 1);
-    }
-  };
-  for (bool first_list = true;; first_list = false) {
-    ComputeList<T, kDim>(args, piece, kv_head, first_list, rings, exchange, draw);
-    if (num_shared == 0) return;
-    if (threadIdx.x == 0) exchange.ticket = ticket;
-    __syncthreads();
-    const int index = exchange.ticket;
-    if (index >= num_shared) {
-      LetNextStart();
-      // Each worker draws one ticket in vain; the last of them leaves things as they were.
-      if (threadIdx.x == 0 && index == num_shared + args.num_workers - 1) *tickets = 0;
-      return;
-    }
-    piece = LoadPiece(args.pieces, args.num_workers + index);
   }
 }
 
@@ -539,8 +506,8 @@ static_assert(kSharedBytes == Shape<64>::kSharedBytes && kSharedBytes == Shape<2
 
 bool AttentionDecodeSupports(DType dtype, int head_dim, int block_size) {
   return (dtype == DType::kBF16 || dtype == DType::kF16) &&
-         (head_dim == 64 || head_dim == 128 || head_dim == 256) &&
-         block_size >= 8 && std::has_single_bit(static_cast<unsigned>(block_size));
+         (head_dim == 64 || head_dim == 128 || head_dim == 256) && block_size >= 8 &&
+         std::has_single_bit(static_cast<unsigned>(block_size));
 }
 
 int AttentionDecodePrepare(DType dtype, int head_dim) {

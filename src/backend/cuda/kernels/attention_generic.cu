@@ -116,14 +116,13 @@ __device__ void AttendChunk(const AttentionArgs& args, const Task& task, int chu
   float score[kHeads];
   if (valid) Scores<T, kHeads, kVectors>(args, key, q, score);
   Normalize<kHeads, kColumns>(score, valid, args.scale, state);
-  const std::int64_t to_value =
-      std::int64_t{args.num_kv_heads} * args.block_size * args.head_dim;
+  const std::int64_t to_value = std::int64_t{args.num_kv_heads} * args.block_size * args.head_dim;
   const int first = max(chunk, task.begin) - chunk;
   const int count = min(chunk + kChunk, task.end) - chunk;
   for (int i = first; i < count; ++i) {
-    const T* value = reinterpret_cast<const T*>(
-                         __shfl_sync(~0U, reinterpret_cast<unsigned long long>(key), i)) +
-                     to_value;
+    const T* value =
+        reinterpret_cast<const T*>(__shfl_sync(~0U, reinterpret_cast<unsigned long long>(key), i)) +
+        to_value;
     float v[kColumns];
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
@@ -169,8 +168,9 @@ __device__ void WriteOut(const AttentionArgs& args, const Task& task,
       value += weight * out[w][column];
     }
     value = total_sum > 0 ? value / total_sum : total_sum;  // no keys: 0; NaN stays
-    static_cast<T*>(args.out)[task.token * args.out_stride +
-                              (task.first_head + h) * args.head_dim + column] = FromFloat<T>(value);
+    static_cast<T*>(
+        args.out)[task.token * args.out_stride + (task.first_head + h) * args.head_dim + column] =
+        FromFloat<T>(value);
   }
 }
 

@@ -81,8 +81,8 @@ class Copier {
       const int row = i * kRowsAtOnce + threadIdx.x / kChunks;
       const int key = tile + row;
       const std::int64_t id = __shfl_sync(~0U, block_, (key - group_) / 8);
-      const std::uint16_t* from = keys_ + id * block_stride_ + offset +
-                                  (key & (args_.block_size - 1)) * kDim + chunk * 8;
+      const std::uint16_t* from =
+          keys_ + id * block_stride_ + offset + (key & (args_.block_size - 1)) * kDim + chunk * 8;
       CopyAsync(to + TileOffset<kDim>(row, chunk), from, key >= first_key_ && key < end_);
     }
   }
@@ -107,8 +107,8 @@ __device__ __forceinline__ void CopyQueries(const AttentionArgs& args, const Att
     const bool valid = row < piece.num_rows;
     const std::int64_t offset = RowOffset<kDim>(args, piece, piece.kv_head, args.q_stride,
                                                 piece.first_row + (valid ? row : 0));
-    CopyAsync(to + TileOffset<kDim>(row, chunk),
-              static_cast<const T*>(args.q) + offset + chunk * 8, valid);
+    CopyAsync(to + TileOffset<kDim>(row, chunk), static_cast<const T*>(args.q) + offset + chunk * 8,
+              valid);
   }
 }
 
@@ -121,8 +121,9 @@ struct Softmax {
 };
 
 template <typename T, int kDim>
-__device__ __forceinline__ void Score(std::uint32_t q, std::uint32_t keys,
-                                      float (&s)[Shape<kDim>::kRowTiles][Shape<kDim>::kKeyTiles][4]) {
+__device__ __forceinline__ void Score(
+    std::uint32_t q, std::uint32_t keys,
+    float (&s)[Shape<kDim>::kRowTiles][Shape<kDim>::kKeyTiles][4]) {
   using S = Shape<kDim>;
   const int lane = threadIdx.x % 32, matrix = lane / 8;
 #pragma unroll

@@ -16,8 +16,8 @@ struct AttentionTile {
 // -- mma.sync, sm_80 and later
 bool AttentionPrefillSupports(DType dtype, int head_dim, int block_size);
 AttentionTile AttentionPrefillTile(int head_dim);
-// How many workers the current device has; 0 where it cannot run the kernel. Also raises the kernel's
-// limit of shared memory: to be called before the first launch.
+// How many workers the current device has; 0 where it cannot run the kernel. Also raises the
+// kernel's limit of shared memory: to be called before the first launch.
 int AttentionPrefillPrepare(DType dtype, int head_dim);
 void AttentionPrefill(const AttentionArgs& args, cudaStream_t stream);
 

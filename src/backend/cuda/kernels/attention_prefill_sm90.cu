@@ -2,11 +2,12 @@
 //
 // q, out [tokens, num_heads, kDim]; cache [blocks][2][num_kv_heads][block_size][kDim]; bf16 or f16.
 //
-// A worker is a cluster of two blocks of threads that walks a list of pieces. Each block computes 128
-// rows of a piece; the keys and values are read once and go to both. Of a block's three warpgroups
-// the first copies, ahead of the others and over the ends of pieces: a warp keys and a warp values,
-// up to 16 of one cache block at a time, and two warps the queries. The other two compute 64 rows
-// each. The order of summation of a row is: the tiles, ascending; the slots of its pieces.
+// A worker is a cluster of two blocks of threads that walks a list of pieces. Each block computes
+// 128 rows of a piece; the keys and values are read once and go to both. Of a block's three
+// warpgroups the first copies, ahead of the others and over the ends of pieces: a warp keys and a
+// warp values, up to 16 of one cache block at a time, and two warps the queries. The other two
+// compute 64 rows each. The order of summation of a row is: the tiles, ascending; the slots of its
+// pieces.
 #include <algorithm>
 #include <bit>
 
@@ -33,8 +34,8 @@ struct Shape {
   static constexpr int kColumnBytes = kKeys * 128;  // 64 columns of a tile of keys or values
   static constexpr int kTileBytes = kKeys * kDim * 2;
   static constexpr int kGroupBytes = kGroupRows * kDim * 2;  // of queries
-  static constexpr int kStages = kDim == 256 ? 2 : 3;  // tiles of keys, and of values, under way
-  static constexpr int kQueryStages = kDim == 64 ? 2 : 1;
+  static constexpr int kStages = kDim == 64 ? 3 : 2;  // tiles of keys, and of values, under way
+  static constexpr int kQueryStages = kDim == 256 ? 1 : 2;
   static constexpr int kKeyTiles = kKeys / 8;
   static constexpr int kSlot = kSlotFloats<kRows, kDim>;
 };
@@ -46,10 +47,10 @@ constexpr int kCompute = 3;  // both groups that compute
 template <int kDim>
 struct Shared {
   using S = Shape<kDim>;
-  char keys[S::kStages][S::kTileBytes];  // [kDim / 64][kKeys] rows of 128 bytes, swizzled
+  char keys[S::kStages][S::kTileBytes];    // [kDim / 64][kKeys] rows of 128 bytes, swizzled
   char values[S::kStages][S::kTileBytes];  // [kKeys / unit][kDim / 64][unit] such rows
   char queries[S::kQueryStages][2 * S::kGroupBytes];  // [2 groups][kDim / 64][64] such rows
-  AttentionPiece pieces[S::kQueryStages];  // this block's rows of them
+  AttentionPiece pieces[S::kQueryStages];             // this block's rows of them
   std::uint64_t keys_full[S::kStages], keys_empty[S::kStages];
   std::uint64_t values_full[S::kStages], values_empty[S::kStages];
   std::uint64_t queries_full[S::kQueryStages], queries_empty[S::kQueryStages];
@@ -89,7 +90,9 @@ __device__ __forceinline__ AttentionPiece RowsOf(const AttentionPiece& piece, in
 }
 
 // Keys of one cache block that are copied at once.
-__device__ __forceinline__ int UnitOf(const AttentionArgs& args) { return min(args.block_size, 16); }
+__device__ __forceinline__ int UnitOf(const AttentionArgs& args) {
+  return min(args.block_size, 16);
+}
 
 // One warp copies the keys, or the values, of all pieces: every kCluster-th unit of a tile, to all
 // blocks of the cluster.
@@ -331,8 +334,8 @@ class Computer {
     SyncThreads(kCompute, 2 * kGroupThreads);
     const int thread = threadIdx.x - kGroupThreads;
     if (thread == 0) {
-      shared_.is_last = CountPiece(args_.counters + piece.first_slot * kCluster + rank_,
-                                   piece.num_slots);
+      shared_.is_last =
+          CountPiece(args_.counters + piece.first_slot * kCluster + rank_, piece.num_slots);
     }
     SyncThreads(kCompute, 2 * kGroupThreads);
     if (shared_.is_last) {
@@ -370,8 +373,8 @@ __global__ void __cluster_dims__(kCluster, 1, 1) __launch_bounds__(kThreads, 1)
                       const __grid_constant__ CUtensorMap keys,
                       const __grid_constant__ CUtensorMap values) {
   extern __shared__ char dynamic[];
-  auto& shared = *reinterpret_cast<Shared<kDim>*>(
-      dynamic + (1024 - SharedAddress(dynamic) % 1024) % 1024);
+  auto& shared =
+      *reinterpret_cast<Shared<kDim>*>(dynamic + (1024 - SharedAddress(dynamic) % 1024) % 1024);
   if (threadIdx.x == 0) {
     PrefetchMap(keys);
     PrefetchMap(values);
@@ -426,8 +429,8 @@ EncodeTiled Encoder() {
   static const EncodeTiled function = [] {
     void* found = nullptr;
     cudaDriverEntryPointQueryResult result{};
-    const cudaError_t error = cudaGetDriverEntryPointByVersion(
-        "cuTensorMapEncodeTiled", &found, 12000, cudaEnableDefault, &result);
+    const cudaError_t error = cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &found,
+                                                               12000, cudaEnableDefault, &result);
     return error == cudaSuccess && result == cudaDriverEntryPointSuccess
                ? reinterpret_cast<EncodeTiled>(found)
                : nullptr;

@@ -14,7 +14,7 @@ __device__ __forceinline__ AttentionPiece LoadPiece(const AttentionPiece* pieces
   AttentionPiece piece;
   const int4* from = reinterpret_cast<const int4*>(pieces + index);
 #pragma unroll
-  for (int i = 0; i < 4; ++i) reinterpret_cast<int4*>(&piece)[i] = __ldg(from + i);
+  for (int i = 0; i < 3; ++i) reinterpret_cast<int4*>(&piece)[i] = __ldg(from + i);
   return piece;
 }
 
@@ -51,9 +51,9 @@ struct RowBounds {
   }
 };
 
-// A tile's scores, [16 rows, 8 · kTiles keys], to probabilities relative to the rows' new maxima (of
-// the scores · scale; scale holds log2(e)). The sums are over this thread's columns. `weight`: what
-// outputs so far must be multiplied with. `bounds_of_rows` gives the RowBounds.
+// A tile's scores, [16 rows, 8 · kTiles keys], to probabilities relative to the rows' new maxima
+// (of the scores · scale; scale holds log2(e)). The sums are over this thread's columns. `weight`:
+// what outputs so far must be multiplied with. `bounds_of_rows` gives the RowBounds.
 template <int kTiles, typename Bounds>
 __device__ __forceinline__ void Normalize(float (&s)[kTiles][4], float scale, bool masked, int tile,
                                           const Bounds& bounds_of_rows, float (&max)[2],
@@ -169,7 +169,7 @@ __device__ __forceinline__ void WriteRows(const AttentionArgs& args, const Atten
 }
 
 template <int kRows, int kDim>
-constexpr int kSlotFloats = kRows * (kDim + 2);
+constexpr int kSlotFloats = kRows*(kDim + 2);
 
 template <int kRows, int kDim>
 __device__ __forceinline__ void StoreRows(float* slot, int row, const float (&out)[kDim / 8][4],

@@ -39,10 +39,10 @@ __device__ __forceinline__ void ArriveAt(std::uint64_t& barrier, int rank) {
 }
 // Arrives, and lets the barrier wait for `bytes` of copies too.
 __device__ __forceinline__ void ArriveExpecting(std::uint64_t& barrier, int bytes) {
-  asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(
-                   SharedAddress(&barrier)),
-               "r"(bytes)
-               : "memory");
+  asm volatile(
+      "mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(SharedAddress(&barrier)),
+      "r"(bytes)
+      : "memory");
 }
 // Waits for the end of the phase with this parity.
 __device__ __forceinline__ void Wait(std::uint64_t& barrier, int parity) {
@@ -88,8 +88,8 @@ __device__ __forceinline__ void LowerRegisters() {
 
 // -- copies -----------------------------------------------------------------------------------
 
-// One lane of the warp, the same each time. The compiler knows that it is alone, so that what it does
-// with uniform registers needs no loop over lanes.
+// One lane of the warp, the same each time. The compiler knows that it is alone, so that what it
+// does with uniform registers needs no loop over lanes.
 __device__ __forceinline__ bool Elected() {
   int elected = 0;
   asm volatile(

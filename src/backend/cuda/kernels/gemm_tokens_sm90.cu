@@ -13,11 +13,6 @@
 #include "backend/cuda/kernels/gemm_tokens_kernels_sm90.h"
 #include "backend/cuda/kernels/gemm_tokens_sm90.cuh"
 
-#ifdef QUIRE_TRACE
-const quire::cuda::tokens_gemm::KernelTable* g_override = nullptr;
-bool g_dry = false;
-#endif
-
 namespace quire::cuda {
 namespace {
 
@@ -44,9 +39,6 @@ const tokens_gemm::KernelEntry& EntryOf(DType dtype, int tokens) {
     return true;
   }();
   static_cast<void>(allowed);
-#ifdef QUIRE_TRACE
-  if (g_override != nullptr) return (*g_override)[TileIndex(tokens)];
-#endif
   const auto& table = dtype == DType::kBF16 ? tokens_gemm::kKernelsBF16 : tokens_gemm::kKernelsF16;
   return table[TileIndex(tokens)];
 }
@@ -179,8 +171,8 @@ std::size_t GemmTokensWorkspaceBytes() {
 int GemmTokensClusters(std::int64_t n, std::int64_t k, bool silu) {
   constexpr unsigned kMinBlocks = 4;  // of k for a cluster
   Split split = MakeSplit(n, k, silu, 1);
-  split.clusters =
-      std::clamp(split.tiles * split.k_blocks / kMinBlocks, 1U, static_cast<unsigned>(std::max(1, Pairs())));
+  split.clusters = std::clamp(split.tiles * split.k_blocks / kMinBlocks, 1U,
+                              static_cast<unsigned>(std::max(1, Pairs())));
   while (!PartsFit(split)) --split.clusters;
   return static_cast<int>(split.clusters);
 }
@@ -233,9 +225,6 @@ void GemmTokens(const GemmTokensVariant& variant, const GemmTokensArgs& args, cu
       params.partials + static_cast<std::size_t>(Pairs()) * 2 * kPartialFloats);
   params.out_stride = args.out_stride;
   params.m = static_cast<int>(args.m);
-#ifdef QUIRE_TRACE
-  if (g_dry) params.m = 0;
-#endif
   params.n = static_cast<int>(args.n);
   params.passes = static_cast<unsigned>(Passes(variant, args));
   params.split = MakeSplit(args.n, args.k, args.silu, GemmTokensOrder(variant, args));

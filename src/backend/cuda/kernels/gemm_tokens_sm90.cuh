@@ -19,23 +19,6 @@
 namespace quire::cuda {
 namespace tokens_gemm {
 
-#ifdef QUIRE_TRACE
-static __device__ long long* trace_buffer = nullptr;
-static __device__ __forceinline__ void Trace(int kind) {
-  if (threadIdx.x % 128 != 0 || trace_buffer == nullptr) return;
-  long long* at = trace_buffer + (blockIdx.x * 2 + threadIdx.x / 128) * 64;
-  const int i = (int)at[0];
-  if (i < 31) {
-    at[2 + 2 * i] = kind;
-    at[3 + 2 * i] = clock64();
-    at[0] = i + 1;
-  }
-}
-#define TRACE(kind) Trace(kind)
-#else
-#define TRACE(kind)
-#endif
-
 constexpr int kBlockK = 64;      // elements of k in a stage: 128 bytes a row
 constexpr int kBlockRows = 128;  // of a block; a tile is two
 constexpr int kTileRows = 2 * kBlockRows;
@@ -43,8 +26,7 @@ constexpr int kChunk = 16;    // tokens that are written at once
 constexpr int kMaxParts = 8;  // of a tile's k
 constexpr int kThreads = 384;
 constexpr int kSharedLimit = 227 * 1024;
-constexpr int kBufferBytes = 2048;
-constexpr int kStagingBytes = 1280;  // of a warp: 16 tokens of 20 floats
+constexpr int kBufferBytes = 2048;  // for results: each warpgroup has two
 constexpr int kBarrierBytes = 256;
 
 // A token tile's stages in shared memory.
@@ -54,10 +36,10 @@ struct TileShape {
   static constexpr int kWgmmaTokens = kTokens / kWgmmas;
   static constexpr int kWeightBytes = kBlockRows * kBlockK * 2;
   static constexpr int kStageBytes = kWeightBytes + kTokens * kBlockK * 2;
-  static constexpr int kOtherBytes = 8 * kStagingBytes + kBarrierBytes;
+  static constexpr int kOtherBytes = 4 * kBufferBytes + kBarrierBytes;
   static constexpr int kStages = (kSharedLimit - kOtherBytes) / kStageBytes;
   static constexpr int kStaging = kStages * kStageBytes;  // offset
-  static constexpr int kBarriers = kStaging + 8 * kStagingBytes;
+  static constexpr int kBarriers = kStaging + 4 * kBufferBytes;
   static constexpr int kSharedBytes = kStages * kStageBytes + kOtherBytes;
   static_assert(kTokens % 16 == 0 && kStages * 16 <= kBarrierBytes);
 };
@@ -98,16 +80,19 @@ struct Segment {
 
 // A cluster's range, from which segments are taken.
 struct Range {
-  unsigned position, end, k_blocks;
+  unsigned tile, begin, left, k_blocks;
 
-  __device__ Range(const Split& split, unsigned cluster)
-      : position(split.Begin(cluster)), end(split.Begin(cluster + 1)), k_blocks(split.k_blocks) {}
+  __device__ Range(const Split& split, unsigned cluster) : k_blocks(split.k_blocks) {
+    const unsigned position = split.Begin(cluster);
+    tile = position / k_blocks;
+    begin = position % k_blocks;
+    left = split.Begin(cluster + 1) - position;
+  }
   __device__ bool Take(Segment* segment) {
-    if (position >= end) return false;
-    segment->tile = position / k_blocks;
-    segment->begin = position % k_blocks;
-    segment->end = min(k_blocks, segment->begin + (end - position));
-    position += segment->end - segment->begin;
+    if (left == 0) return false;
+    *segment = {tile++, begin, min(k_blocks, begin + left)};
+    left -= segment->end - begin;
+    begin = 0;
     return true;
   }
 };
@@ -226,99 +211,18 @@ __device__ __forceinline__ void Copy(const CUtensorMap* weight_map, const CUtens
 
 enum class Output { kSixteenBits, kFloat, kSilu };
 
-#ifdef QUIRE_WRITER_V0
-// Writes what a warp holds: 16 rows of the weight (with silu, 8 of gate and 8 of up), by chunks of
-// 16 tokens, through its own piece of shared memory.
+// Writes what a warpgroup holds: 64 rows of the weight (with silu, 32 of gate and 32 of up), some
+// tokens at a time, which pass through two buffers in shared memory in turn.
 template <class T, Output kOutput>
 struct Writer {
   static constexpr int kSize = kOutput == Output::kFloat ? 4 : 2;
-  static constexpr int kRows = kOutput == Output::kSilu ? 8 : 16;  // columns of out
-  // Bytes between tokens in shared memory, against bank conflicts, and between a lane's stores.
-  static constexpr int kPitch = kOutput == Output::kSilu ? 16 : kRows * kSize + 16;
-  static constexpr int kLanes = kRows * kSize / 16;  // that store a token
-
-  std::uint32_t put, get;  // shared memory: where the lane leaves values and takes 16 bytes
-  char* to;                // where those go, for token 0
-  int tokens;              // that the lane stores, from its own on
-  float bias[2] = {0, 0};
-
-  __device__ Writer(const Params& p, std::uint32_t staging, int block, int warp) {
-    unsigned lane_id;  // read again for every tile: it would lead to many registers kept otherwise
-    asm volatile("mov.u32 %0, %%laneid;" : "=r"(lane_id));
-    const int lane = static_cast<int>(lane_id);
-    const int row = (block * 8 + warp) * kRows;  // the warp's first column of out
-    if constexpr (kOutput == Output::kFloat)
-      put = staging + static_cast<std::uint32_t>(lane % 4 * 2 * kPitch + lane / 4 * 4);
-    else if constexpr (kOutput == Output::kSixteenBits)
-      put = staging +
-            static_cast<std::uint32_t>((lane % 8 + lane / 16 * 8) * kPitch + lane / 8 % 2 * 16);
-    else
-      put = staging + static_cast<std::uint32_t>(lane % 16 * kPitch);
-    const int column = row + lane % kLanes * (16 / kSize);
-    const int token = lane / kLanes;
-    get = staging + static_cast<std::uint32_t>(token % 16 * kPitch + lane % kLanes * 16);
-    to = static_cast<char*>(p.out) + (token * p.out_stride + column) * kSize;
-    tokens = column < p.n && token < kChunk ? p.m - token : 0;
-    SetBias(p, row + lane / 4);
-  }
-  __device__ void SetBias(const Params& p, int first) {
-    if (p.bias == nullptr || first >= p.n) return;
-    const int second = first + (kOutput == Output::kSilu ? p.n : 8);
-    bias[0] = ToFloat(static_cast<const T*>(p.bias)[first]);
-    if (kOutput == Output::kSilu || second < p.n)
-      bias[1] = ToFloat(static_cast<const T*>(p.bias)[second]);
-  }
-
-  static __device__ std::uint32_t Pack(float low, float high) {
-    const Vector<T, 2> pair{FromFloat<T>(low), FromFloat<T>(high)};
-    return *reinterpret_cast<const std::uint32_t*>(&pair);
-  }
-  __device__ float SiluMul(float gate, float up) const {
-    gate += bias[0];
-    return __fdividef(gate, 1.0F + __expf(-gate)) * (up + bias[1]);
-  }
-
-  // v [8]: as Wgmma leaves them for tokens `token` to `token` + 15.
-  __device__ __forceinline__ void Chunk(const Params& p, const float* v, int token) const {
-    __syncwarp();
-    if constexpr (kOutput == Output::kFloat) {
-#pragma unroll
-      for (int i = 0; i < 8; ++i)
-        SharedStore(put + (i / 4 * 8 + i % 2) * kPitch + i / 2 % 2 * 32, v[i] + bias[i / 2 % 2]);
-    } else if constexpr (kOutput == Output::kSixteenBits) {
-      asm volatile(
-          "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(put),
-          "r"(Pack(v[0] + bias[0], v[1] + bias[0])), "r"(Pack(v[2] + bias[1], v[3] + bias[1])),
-          "r"(Pack(v[4] + bias[0], v[5] + bias[0])), "r"(Pack(v[6] + bias[1], v[7] + bias[1]))
-          : "memory");
-    } else {
-      asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(put),
-                   "r"(Pack(SiluMul(v[0], v[2]), SiluMul(v[1], v[3]))),
-                   "r"(Pack(SiluMul(v[4], v[6]), SiluMul(v[5], v[7])))
-                   : "memory");
-    }
-    __syncwarp();
-#pragma unroll
-    for (int i = 0; i < kChunk; i += 32 / kLanes)
-      if (token + i < tokens)
-        *reinterpret_cast<uint4*>(to + (token + i) * (p.out_stride * kSize)) =
-            SharedLoad(get + i * kPitch);
-  }
-};
-#else
-// Writes what a warpgroup holds: 64 rows of the weight (with silu, 32 of gate and 32 of up), by
-// chunks of 8 tokens (float32) or 16, each through one of two buffers in shared memory.
-template <class T, Output kOutput>
-struct Writer {
-  static constexpr int kSize = kOutput == Output::kFloat ? 4 : 2;
-  static constexpr int kRows = kOutput == Output::kSilu ? 32 : 64;  // columns of out
-  static constexpr int kTokenBytes = kRows * kSize;
-  static constexpr int kBufferTokens = kOutput == Output::kFloat ? 8 : 16;
-  static constexpr int kLanes = kTokenBytes / 16;  // threads that store a token
-  static_assert(kBufferTokens * kTokenBytes <= kBufferBytes);
+  static constexpr int kColumns = kOutput == Output::kSilu ? 32 : 64;  // of out
+  static constexpr int kTokenBytes = kColumns * kSize;
+  static constexpr int kUnit = kOutput == Output::kFloat ? 8 : 16;  // tokens in a buffer
+  static constexpr int kLanes = kTokenBytes / 16;                   // threads that store a token
+  static_assert(kUnit * kTokenBytes <= kBufferBytes);
 
   std::uint32_t put, get;  // shared memory: where the thread leaves values and takes 16 bytes
-  std::uint32_t flip = kBufferBytes;  // to the other buffer
   char* to;                // where those go, for token 0
   int tokens;              // that the thread stores, from its own on
   int barrier;
@@ -338,21 +242,21 @@ struct Writer {
     const int thread = static_cast<int>(thread_id % 128);
     const int warp = thread / 32;
     const int lane = thread % 32;
-    const int row = (block * 2 + warpgroup) * kRows;  // the warpgroup's first column of out
+    const int first_column = (block * 2 + warpgroup) * kColumns;
     if constexpr (kOutput == Output::kFloat)
       put = staging + Place(lane % 4 * 2, warp * 4 + lane / 16) + lane / 4 % 4 * 4;
     else if constexpr (kOutput == Output::kSixteenBits)
       put = staging + Place(lane % 8 + lane / 16 * 8, warp * 2 + lane / 8 % 2);
     else
       put = staging + Place(lane % 16, warp);
-    const int column = row + thread % kLanes * (16 / kSize);
+    const int column = first_column + thread % kLanes * (16 / kSize);
     const int token = thread / kLanes;
-    get = staging + Place(token % kBufferTokens, thread % kLanes);
+    get = staging + Place(token % kUnit, thread % kLanes);
     to = static_cast<char*>(p.out) + (token * p.out_stride + column) * kSize;
-    tokens = column < p.n && token < kBufferTokens ? p.m - token : 0;
+    tokens = column < p.n && token < kUnit ? p.m - token : 0;
     barrier = 1 + warpgroup;
-    NamedSync(barrier, 128);  // the last tile's buffers are read
-    SetBias(p, row + (kOutput == Output::kSilu ? 8 : 16) * warp + lane / 4);
+    SetBias(p, first_column + (kOutput == Output::kSilu ? 8 : 16) * warp + lane / 4);
+    Sync();  // the last tile's buffers have been read
   }
   __device__ void SetBias(const Params& p, int first) {
     if (p.bias == nullptr || first >= p.n) return;
@@ -361,6 +265,7 @@ struct Writer {
     if (kOutput == Output::kSilu || second < p.n)
       bias[1] = ToFloat(static_cast<const T*>(p.bias)[second]);
   }
+  __device__ void Sync() const { NamedSync(barrier, 128); }
 
   static __device__ std::uint32_t Pack(float low, float high) {
     const Vector<T, 2> pair{FromFloat<T>(low), FromFloat<T>(high)};
@@ -371,44 +276,49 @@ struct Writer {
     return __fdividef(gate, 1.0F + __expf(-gate)) * (up + bias[1]);
   }
 
-  // v [8]: as Wgmma leaves them for tokens `token` to `token` + 15. A buffer is written again only
-  // after a barrier that follows its reading.
-  __device__ __forceinline__ void Chunk(const Params& p, const float* v, int token) {
+  // Leaves v [kUnit / 2], as Wgmma leaves sums of kUnit tokens, in buffer `unit` % 2.
+  __device__ __forceinline__ void Put(const float* v, unsigned unit) const {
+    const std::uint32_t at = put + unit % 2 * kBufferBytes;
     if constexpr (kOutput == Output::kFloat) {
-#pragma unroll
-      for (int g = 0; g < 2; ++g) {
-        const std::uint32_t second = put ^ 32;  // 8 rows on: the piece after the next
-        SharedStore(put, v[4 * g] + bias[0]);
-        SharedStore(put + kTokenBytes, v[4 * g + 1] + bias[0]);
-        SharedStore(second, v[4 * g + 2] + bias[1]);
-        SharedStore(second + kTokenBytes, v[4 * g + 3] + bias[1]);
-        Drain(p, token + 8 * g);
-      }
+      const std::uint32_t second = at ^ 32;  // 8 rows on
+      SharedStore(at, v[0] + bias[0]);
+      SharedStore(at + kTokenBytes, v[1] + bias[0]);
+      SharedStore(second, v[2] + bias[1]);
+      SharedStore(second + kTokenBytes, v[3] + bias[1]);
     } else if constexpr (kOutput == Output::kSixteenBits) {
       asm volatile(
-          "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(put),
+          "stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at),
           "r"(Pack(v[0] + bias[0], v[1] + bias[0])), "r"(Pack(v[2] + bias[1], v[3] + bias[1])),
           "r"(Pack(v[4] + bias[0], v[5] + bias[0])), "r"(Pack(v[6] + bias[1], v[7] + bias[1]))
           : "memory");
-      Drain(p, token);
     } else {
-      asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(put),
+      asm volatile("stmatrix.sync.aligned.m8n8.x2.trans.shared.b16 [%0], {%1, %2};" ::"r"(at),
                    "r"(Pack(SiluMul(v[0], v[2]), SiluMul(v[1], v[3]))),
                    "r"(Pack(SiluMul(v[4], v[6]), SiluMul(v[5], v[7])))
                    : "memory");
-      Drain(p, token);
     }
   }
-  __device__ __forceinline__ void Drain(const Params& p, int token) {
-    NamedSync(barrier, 128);
-    if (token < tokens)
-      *reinterpret_cast<uint4*>(to + token * (p.out_stride * kSize)) = SharedLoad(get);
-    put += flip;
-    get += flip;
-    flip = 0U - flip;
+  // Stores what the warpgroup left in buffer `unit` % 2: tokens from `token` on.
+  __device__ __forceinline__ void Store(const Params& p, int token, unsigned unit) const {
+    const uint4 value = SharedLoad(get + unit % 2 * kBufferBytes);
+    if (token < tokens) *reinterpret_cast<uint4*>(to + token * (p.out_stride * kSize)) = value;
+  }
+
+  // Sums [kTokens / 2] of `left` tokens at most, from `token` on. A buffer is filled while the
+  // other is stored.
+  template <int kTokens>
+  __device__ __forceinline__ void Write(const Params& p, const float (&sums)[kTokens / 2],
+                                        int token, int left) const {
+    Put(sums, 0);
+#pragma unroll
+    for (int unit = 0; unit < kTokens / kUnit; ++unit) {
+      if (unit * kUnit >= left) continue;
+      Sync();
+      if (unit + 1 < kTokens / kUnit) Put(sums + (unit + 1) * (kUnit / 2), unit + 1);
+      Store(p, token + unit * kUnit, unit);
+    }
   }
 };
-#endif
 
 // Calls f(Output tag) with what the call asks for.
 template <class F>
@@ -430,13 +340,15 @@ template <int kTokens>
 struct Parts {
   static constexpr unsigned kWarpgroupFloats = 64 * kTokens;
   const Params& p;
-  unsigned first, count, index, pass, rank, warpgroup;
+  unsigned first = 0, count = 1, index = 0, pass, rank, warpgroup;
 
-  __device__ Parts(const Params& p, unsigned tile, unsigned cluster, unsigned pass, unsigned rank,
-                   unsigned warpgroup)
+  __device__ Parts(const Params& p, const Segment& segment, unsigned cluster, unsigned pass,
+                   unsigned rank, unsigned warpgroup)
       : p(p), pass(pass), rank(rank), warpgroup(warpgroup) {
-    first = p.split.Holder(tile * p.split.k_blocks);
-    count = p.split.Holder((tile + 1) * p.split.k_blocks - 1) - first + 1;
+    const unsigned k_blocks = p.split.k_blocks;
+    if (segment.end - segment.begin == k_blocks) return;
+    first = p.split.Holder(segment.tile * k_blocks);
+    count = p.split.Holder((segment.tile + 1) * k_blocks - 1) - first + 1;
     index = cluster - first;
   }
   // Where in `partials` the sums of part `part` are: this thread's at [g * 512], g counting 8
@@ -500,7 +412,7 @@ __device__ __forceinline__ void StartFromSecond(const Parts<kTokens>& parts,
 
 // Sums and writes this cluster's share of the tokens, in the order of k.
 template <int kTokens, class Writer>
-__device__ __forceinline__ void WriteShare(const Parts<kTokens>& parts, Writer writer) {
+__device__ __forceinline__ void WriteShare(const Parts<kTokens>& parts, const Writer& writer) {
   const unsigned readers = parts.count - 1;
   parts.Await(parts.count, readers);
   constexpr unsigned kChunks = kTokens / kChunk;
@@ -532,7 +444,14 @@ __device__ __forceinline__ void WriteShare(const Parts<kTokens>& parts, Writer w
         sums[4 * g + 3] += terms[part][g].w;
       }
     }
-    writer.Chunk(parts.p, sums, token);
+    constexpr unsigned kUnits = kChunk / Writer::kUnit;
+#pragma unroll
+    for (unsigned i = 0; i < kUnits; ++i) {
+      const unsigned unit = chunk * kUnits + i;
+      writer.Put(sums + i * (Writer::kUnit / 2), unit);
+      writer.Sync();
+      writer.Store(parts.p, token + static_cast<int>(i) * Writer::kUnit, unit);
+    }
   }
 }
 
@@ -560,7 +479,6 @@ __device__ __forceinline__ void Multiply(float (&sums)[kTokens / 2], Ring<kToken
 #pragma unroll 1
   for (unsigned block = 0; block < blocks; ++block) {
     BarrierWait(ring.Full(), ring.phase);
-    if (block == 0) TRACE(1);
     const std::uint64_t rows = TileDescriptor(ring.Weights() + warpgroup * (64 * kBlockK * 2));
     const std::uint64_t tokens = TileDescriptor(ring.Tokens());
     WgmmaFence();
@@ -590,30 +508,20 @@ __device__ __forceinline__ void Finish(const float (&sums)[kTokens / 2],
                                        std::uint32_t staging) {
   const Params& p = parts.p;
   const int block = static_cast<int>(tile * 2 + parts.rank);
-#ifdef QUIRE_WRITER_V0
-  const int unit = static_cast<int>(threadIdx.x / 32);
-#else
-  const int unit = static_cast<int>(parts.warpgroup);
-#endif
-  if (parts.count > 1 && !parts.Continues()) {
+  const int warpgroup = static_cast<int>(parts.warpgroup);
+  const bool share = parts.count > 1 && !parts.Continues();
+  if (share) {
     parts.Give(sums);
-    TRACE(3);
     if (parts.index + 1 == parts.count) return;
-    WithOutput(p, [&](auto output) {
-      WriteShare(parts, Writer<T, decltype(output)::value>(p, staging, block, unit));
-    });
-    TRACE(5);
-    return;
   }
   WithOutput(p, [&](auto output) {
-    Writer<T, decltype(output)::value> writer(p, staging, block, unit);
-#pragma unroll
-    for (int chunk = 0; chunk < kTokens / kChunk; ++chunk) {
-      const int token = static_cast<int>(parts.pass) * kTokens + chunk * kChunk;
-      if (token < p.m) writer.Chunk(p, sums + 8 * chunk, token);
-    }
+    const Writer<T, decltype(output)::value> writer(p, staging, block, warpgroup);
+    const int token = static_cast<int>(parts.pass) * kTokens;
+    if (share)
+      WriteShare(parts, writer);
+    else
+      writer.template Write<kTokens>(p, sums, token, p.m - token);
   });
-  TRACE(4);
 }
 
 template <class T, int kTokens>
@@ -621,31 +529,26 @@ __device__ __forceinline__ void Compute(const Params& p, std::uint32_t shared, u
                                         unsigned rank, unsigned warpgroup) {
   float sums[kTokens / 2];
   Ring<kTokens> ring{shared};
-#ifdef QUIRE_WRITER_V0
-  const std::uint32_t staging =
-      shared + TileShape<kTokens>::kStaging + threadIdx.x / 32 * kStagingBytes;
-#else
   const std::uint32_t staging =
       shared + TileShape<kTokens>::kStaging + warpgroup * 2 * kBufferBytes;
-#endif
-  TRACE(0);
   Range range(p.split, cluster);
   Segment segment;
   unsigned signal = 0;
-  if (warpgroup == 0) signal = min(p.lead, range.end - range.position);
+  if (warpgroup == 0) signal = min(p.lead, range.left);
   if (warpgroup == 1 && p.lead > 0) NamedSync(3, 256);
   while (range.Take(&segment)) {
     for (unsigned pass = 0; pass < p.passes; ++pass) {
-      const Parts<kTokens> parts(p, segment.tile, cluster, pass, rank, warpgroup);
+      const Parts<kTokens> parts(p, segment, cluster, pass, rank, warpgroup);
+      const unsigned blocks = segment.end - segment.begin;
+      // Two loops: where paths to one loop join, the compiler makes products wait for each other.
       if (parts.Continues()) {
         StartFromSecond(parts, sums);
-        TRACE(6);
+        Multiply<T, kTokens>(sums, ring, blocks, p, rank, warpgroup, signal);
       } else {
 #pragma unroll
         for (float& sum : sums) sum = 0;
+        Multiply<T, kTokens>(sums, ring, blocks, p, rank, warpgroup, signal);
       }
-      Multiply<T, kTokens>(sums, ring, segment.end - segment.begin, p, rank, warpgroup, signal);
-      TRACE(2);
       Finish<T, kTokens>(sums, parts, segment.tile, staging);
     }
   }

@@ -114,13 +114,12 @@ __device__ __forceinline__ void CheckTiles(const SamplingArgs& args, const Scrat
 
 template <bool kChanges>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
-    CheckKernel(const __grid_constant__ SamplingArgs args,
-                const __grid_constant__ Scratch scratch) {
+    CheckKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Scratch scratch,
+                int at_once) {
   extern __shared__ __align__(16) char dynamic[];
   WaitForPrevious();
   LetNextStart();
-  const Work work(static_cast<int>(scratch.head()->queued[kToCheck]), scratch.tiles,
-                  static_cast<int>(gridDim.x));
+  const Work work(static_cast<int>(scratch.head()->queued[kToCheck]), scratch.tiles, at_once);
   for (int item = static_cast<int>(blockIdx.x); item < work.items;
        item += static_cast<int>(gridDim.x)) {
     __syncthreads();

@@ -155,12 +155,12 @@ __device__ __forceinline__ void CountTiles(const SamplingArgs& args, const Scrat
 
 template <bool kChanges>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
-    CutKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Scratch scratch) {
+    CutKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Scratch scratch,
+              int at_once) {
   extern __shared__ __align__(16) char dynamic[];
   WaitForPrevious();
   LetNextStart();
-  const Work work(static_cast<int>(scratch.head()->queued[kToCut]), scratch.tiles,
-                  static_cast<int>(gridDim.x));
+  const Work work(static_cast<int>(scratch.head()->queued[kToCut]), scratch.tiles, at_once);
   for (int item = static_cast<int>(blockIdx.x); item < work.items;
        item += static_cast<int>(gridDim.x)) {
     __syncthreads();
@@ -172,11 +172,11 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
 
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     BestKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Score score,
-               const __grid_constant__ Scratch scratch) {
+               const __grid_constant__ Scratch scratch, int at_once) {
   extern __shared__ __align__(16) char dynamic[];
   WaitForPrevious();
   LetNextStart();
-  const Work work(args.rows, scratch.tiles, static_cast<int>(gridDim.x));
+  const Work work(args.rows, scratch.tiles, at_once);
   for (int item = static_cast<int>(blockIdx.x); item < work.items;
        item += static_cast<int>(gridDim.x)) {
     __syncthreads();

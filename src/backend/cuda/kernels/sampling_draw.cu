@@ -154,13 +154,13 @@ __device__ __forceinline__ void DrawTiles(const SamplingArgs& args, const Scratc
 
 template <bool kChanges>
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
-    DrawKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Scratch scratch) {
+    DrawKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Scratch scratch,
+               int at_once) {
   extern __shared__ __align__(16) char dynamic[];
   WaitForPrevious();
   LetNextStart();
   Head* head = scratch.head();
-  const Work work(static_cast<int>(head->queued[kToDraw]), scratch.tiles,
-                  static_cast<int>(gridDim.x));
+  const Work work(static_cast<int>(head->queued[kToDraw]), scratch.tiles, at_once);
   for (int item = static_cast<int>(blockIdx.x); item < work.items;
        item += static_cast<int>(gridDim.x)) {
     __syncthreads();

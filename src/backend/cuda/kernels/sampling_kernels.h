@@ -6,6 +6,8 @@
 // best of a small k are listed at once.
 #pragma once
 
+#include <algorithm>
+
 #include "backend/cuda/kernels/sampling_read.cuh"
 
 namespace quire::cuda::sampling {
@@ -70,17 +72,18 @@ struct Work {
 constexpr int kBlocksPerMultiprocessor = 4;
 inline int BlocksAtOnce() { return kBlocksPerMultiprocessor * NumMultiprocessors(); }
 
-// Launches kernel(args...) with as many blocks as the work of `rows` may need and run at once, with
-// the shared memory of a reader and `more` bytes.
+// Launches kernel(args..., BlocksAtOnce()) with a block for each piece of work where all of `rows`
+// have some; blocks without work end at once, and where there are more pieces a block takes
+// several. With the shared memory of a reader and `more` bytes.
 template <class Kernel, class... Args>
 void LaunchWorkers(Kernel* kernel, std::int32_t rows, const Scratch& scratch, std::size_t more,
                    cudaStream_t stream, const Args&... args) {
-  const std::int64_t most = std::int64_t{rows} * scratch.tiles;
   const int at_once = BlocksAtOnce();
+  const int all = std::max(at_once, rows * CeilDiv(scratch.tiles, kMostTiles));
+  const int blocks = std::min(all, rows * scratch.tiles);
   const std::size_t bytes = TileReader::kRingBytes + more;
   if (bytes > 38 * 1024) AllowSharedMemory(kernel, bytes);
-  Launch(kernel, static_cast<unsigned>(most < at_once ? most : at_once), kThreads, bytes, stream,
-         args...);
+  Launch(kernel, static_cast<unsigned>(blocks), kThreads, bytes, stream, args..., at_once);
 }
 
 }  // namespace quire::cuda::sampling

@@ -86,11 +86,11 @@ __device__ __forceinline__ void RankTiles(const SamplingArgs& args, const Scratc
 
 __global__ void __launch_bounds__(kThreads, kBlocksPerMultiprocessor)
     RankKernel(const __grid_constant__ SamplingArgs args, const __grid_constant__ Score score,
-               const __grid_constant__ Scratch scratch) {
+               const __grid_constant__ Scratch scratch, int at_once) {
   extern __shared__ __align__(16) char dynamic[];
   WaitForPrevious();
   LetNextStart();
-  const Work work(args.rows, scratch.tiles, static_cast<int>(gridDim.x));
+  const Work work(args.rows, scratch.tiles, at_once);
   for (int item = static_cast<int>(blockIdx.x); item < work.items;
        item += static_cast<int>(gridDim.x)) {
     __syncthreads();
