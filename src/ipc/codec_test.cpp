@@ -66,8 +66,17 @@ class MessageMaker {
 
   EngineReport MakeReport() {
     EngineReport report;
-    report.stats = {Int(),     Int(),     Int(),     Int(),     random_(),
-                    random_(), random_(), random_(), random_(), Int()};
+    report.stats = {Int(),
+                    Int(),
+                    Int(),
+                    Int(),
+                    random_(),
+                    random_(),
+                    random_(),
+                    random_(),
+                    random_(),
+                    Int(),
+                    {Float(), Float(), Float()}};
     for (std::size_t i = random_() % 5; i > 0; --i) {
       RequestOutput output;
       output.id = {random_()};

@@ -142,9 +142,8 @@ Split MakeSplit(std::int64_t n, std::int64_t k, bool silu, int clusters) {
 
 // Whether no tile is cut into more than kMaxParts, whatever its place among the ranges is.
 bool PartsFit(const Split& split) {
-  const unsigned shortest = split.tiles * split.k_blocks / split.clusters;
-  if (split.k_blocks == 1) return true;
-  return shortest > 0 && (split.k_blocks - 2) / shortest + 2 <= kMaxParts;
+  const unsigned shortest = split.tiles * split.Unit() / split.clusters;
+  return shortest > 0 && (split.Unit() - 2) / shortest + 2 <= kMaxParts;
 }
 
 std::int64_t Passes(const GemmTokensVariant& variant, const GemmTokensArgs& args) {
@@ -169,9 +168,9 @@ std::size_t GemmTokensWorkspaceBytes() {
 }
 
 int GemmTokensClusters(std::int64_t n, std::int64_t k, bool silu) {
-  constexpr unsigned kMinBlocks = 4;  // of k for a cluster
+  constexpr unsigned kMinBlocks = 2 * tokens_gemm::kTileCost;  // of k for a cluster
   Split split = MakeSplit(n, k, silu, 1);
-  split.clusters = std::clamp(split.tiles * split.k_blocks / kMinBlocks, 1U,
+  split.clusters = std::clamp(split.tiles * split.Unit() / kMinBlocks, 1U,
                               static_cast<unsigned>(std::max(1, Pairs())));
   while (!PartsFit(split)) --split.clusters;
   return static_cast<int>(split.clusters);
@@ -201,7 +200,7 @@ bool GemmTokensFeasible(const GemmTokensVariant& variant, const GemmTokensArgs& 
     return false;
   if (variant.lead < 0 || variant.lead > kMaxLead) return false;
   const Split split = MakeSplit(args.n, args.k, args.silu, GemmTokensOrder(variant, args));
-  const std::uint64_t blocks = std::uint64_t{split.tiles} * split.k_blocks;
+  const std::uint64_t blocks = std::uint64_t{split.tiles} * split.Unit();
   return split.clusters >= 1 && static_cast<int>(split.clusters) <= Pairs() &&
          split.clusters <= blocks && blocks * (split.clusters + 1) < (std::uint64_t{1} << 32) &&
          PartsFit(split);

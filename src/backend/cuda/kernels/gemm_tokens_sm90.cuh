@@ -22,8 +22,9 @@ namespace tokens_gemm {
 constexpr int kBlockK = 64;      // elements of k in a stage: 128 bytes a row
 constexpr int kBlockRows = 128;  // of a block; a tile is two
 constexpr int kTileRows = 2 * kBlockRows;
-constexpr int kChunk = 16;    // tokens that are written at once
-constexpr int kMaxParts = 8;  // of a tile's k
+constexpr int kChunk = 16;         // tokens that are written at once
+constexpr int kMaxParts = 8;       // of a tile's k
+constexpr unsigned kTileCost = 4;  // k blocks that could be multiplied while a tile is finished
 constexpr int kThreads = 384;
 constexpr int kSharedLimit = 227 * 1024;
 constexpr int kBufferBytes = 2048;  // for results: each warpgroup has two
@@ -44,19 +45,21 @@ struct TileShape {
   static_assert(kTokens % 16 == 0 && kStages * 16 <= kBarrierBytes);
 };
 
-// How the k blocks of all tiles are dealt to clusters: independent of the number of tokens.
+// How the k blocks of all tiles are dealt to clusters: independent of the number of tokens. To each
+// tile's k blocks kTileCost are added in front, which nothing is done for.
 struct Split {
   unsigned k_blocks, tiles, clusters;
 
+  __host__ __device__ unsigned Unit() const { return k_blocks + kTileCost; }
   __host__ __device__ unsigned Begin(unsigned cluster) const {
-    return cluster * (tiles * k_blocks) / clusters;
+    return cluster * (tiles * Unit()) / clusters;
+  }
+  // The cluster whose range holds the position.
+  __host__ __device__ unsigned Holder(unsigned position) const {
+    return ((position + 1) * clusters - 1) / (tiles * Unit());
   }
   // Whether ranges are at least as long as tiles.
   __host__ __device__ bool Long() const { return tiles >= clusters; }
-  // The cluster whose range holds the position.
-  __host__ __device__ unsigned Holder(unsigned position) const {
-    return ((position + 1) * clusters - 1) / (tiles * k_blocks);
-  }
 };
 
 struct Params {
@@ -80,20 +83,24 @@ struct Segment {
 
 // A cluster's range, from which segments are taken.
 struct Range {
-  unsigned tile, begin, left, k_blocks;
+  const Split& split;
+  unsigned tile, begin, left;
 
-  __device__ Range(const Split& split, unsigned cluster) : k_blocks(split.k_blocks) {
+  __device__ Range(const Split& split, unsigned cluster) : split(split) {
     const unsigned position = split.Begin(cluster);
-    tile = position / k_blocks;
-    begin = position % k_blocks;
+    tile = position / split.Unit();
+    begin = position % split.Unit();
     left = split.Begin(cluster + 1) - position;
   }
   __device__ bool Take(Segment* segment) {
-    if (left == 0) return false;
-    *segment = {tile++, begin, min(k_blocks, begin + left)};
-    left -= segment->end - begin;
-    begin = 0;
-    return true;
+    while (left > 0) {
+      const unsigned end = min(split.Unit(), begin + left);
+      *segment = {tile++, max(begin, kTileCost) - kTileCost, max(end, kTileCost) - kTileCost};
+      left -= end - begin;
+      begin = 0;
+      if (segment->begin < segment->end) return true;
+    }
+    return false;
   }
 };
 
@@ -345,10 +352,10 @@ struct Parts {
   __device__ Parts(const Params& p, const Segment& segment, unsigned cluster, unsigned pass,
                    unsigned rank, unsigned warpgroup)
       : p(p), pass(pass), rank(rank), warpgroup(warpgroup) {
-    const unsigned k_blocks = p.split.k_blocks;
-    if (segment.end - segment.begin == k_blocks) return;
-    first = p.split.Holder(segment.tile * k_blocks);
-    count = p.split.Holder((segment.tile + 1) * k_blocks - 1) - first + 1;
+    if (segment.end - segment.begin == p.split.k_blocks) return;
+    const unsigned begin = segment.tile * p.split.Unit();
+    first = p.split.Holder(begin + kTileCost);
+    count = p.split.Holder(begin + p.split.Unit() - 1) - first + 1;
     index = cluster - first;
   }
   // Where in `partials` the sums of part `part` are: this thread's at [g * 512], g counting 8
@@ -533,10 +540,11 @@ __device__ __forceinline__ void Compute(const Params& p, std::uint32_t shared, u
       shared + TileShape<kTokens>::kStaging + warpgroup * 2 * kBufferBytes;
   Range range(p.split, cluster);
   Segment segment;
+  bool left = range.Take(&segment);
   unsigned signal = 0;
-  if (warpgroup == 0) signal = min(p.lead, range.left);
-  if (warpgroup == 1 && p.lead > 0) NamedSync(3, 256);
-  while (range.Take(&segment)) {
+  if (left && warpgroup == 0) signal = min(p.lead, segment.end - segment.begin);
+  if (left && warpgroup == 1 && p.lead > 0) NamedSync(3, 256);
+  for (; left; left = range.Take(&segment)) {
     for (unsigned pass = 0; pass < p.passes; ++pass) {
       const Parts<kTokens> parts(p, segment, cluster, pass, rank, warpgroup);
       const unsigned blocks = segment.end - segment.begin;
