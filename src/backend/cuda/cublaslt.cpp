@@ -47,10 +47,12 @@ Result<std::unique_ptr<CublasLt>> CublasLt::Open() {
   find(lt->desc_set, "cublasLtMatmulDescSetAttribute");
   find(lt->layout_create, "cublasLtMatrixLayoutCreate");
   find(lt->layout_destroy, "cublasLtMatrixLayoutDestroy");
+  find(lt->layout_set, "cublasLtMatrixLayoutSetAttribute");
   find(lt->preference_create, "cublasLtMatmulPreferenceCreate");
   find(lt->preference_destroy, "cublasLtMatmulPreferenceDestroy");
   find(lt->preference_set, "cublasLtMatmulPreferenceSetAttribute");
   find(lt->heuristic, "cublasLtMatmulAlgoGetHeuristic");
+  find(lt->config_get, "cublasLtMatmulAlgoConfigGetAttribute");
   find(lt->version, "cublasLtGetVersion");
   find(lt->status_string, "cublasLtGetStatusString");
   if (!complete) {

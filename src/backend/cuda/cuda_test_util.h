@@ -47,8 +47,9 @@ inline float Noise(std::uint64_t seed, std::uint64_t index) {
   x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9U;
   x = (x ^ (x >> 27)) * 0x94D049BB133111EBU;
   x ^= x >> 31;
-  const auto sum = static_cast<float>((x & 0xFFFF) + (x >> 16 & 0xFFFF) + (x >> 32 & 0xFFFF) +
-                                      (x >> 48)) / 65536.0F;
+  const auto sum =
+      static_cast<float>((x & 0xFFFF) + (x >> 16 & 0xFFFF) + (x >> 32 & 0xFFFF) + (x >> 48)) /
+      65536.0F;
   return (sum - 2.0F) * 1.7320508F;
 }
 
@@ -134,9 +135,7 @@ class DeviceMatrix {
   }
   Tensor tensor() const { return whole().Columns(0, columns_); }
   // [rows, parts, columns / parts]
-  Tensor tensor(std::int64_t parts) const {
-    return tensor().SplitColumns(parts, columns_ / parts);
-  }
+  Tensor tensor(std::int64_t parts) const { return tensor().SplitColumns(parts, columns_ / parts); }
   // The only row of a weight.
   Tensor vector() const { return Tensor(buffer_.data(), dtype_, {columns_}, backend_->device()); }
 

@@ -1,207 +1,321 @@
 #include "backend/cuda/gemm.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <limits>
 #include <map>
+#include <set>
 #include <tuple>
 #include <utility>
 #include <vector>
 
-#include "backend/cuda/cublaslt.h"
-#include "backend/cuda/kernels/elementwise.h"
+#include "backend/cuda/gemm_cublaslt.h"
+#include "backend/cuda/gemm_kernels.h"
+#include "backend/cuda/gemm_table.h"
+#include "backend/cuda/gemm_timer.h"
 #include "backend/cuda/kernels/gemm_float32.h"
 #include "base/log.h"
 
 namespace quire::cuda {
 namespace {
 
-constexpr std::size_t kWorkspaceBytes = std::size_t{32} << 20;
-constexpr int kNumCandidates = 8;
-constexpr int kTimedRuns = 5;
+using Clock = std::chrono::steady_clock;
 
-cudaDataType_t CudaType(DType dtype) {
-  switch (dtype) {
-    case DType::kBF16:
-      return CUDA_R_16BF;
-    case DType::kF16:
-      return CUDA_R_16F;
-    default:
-      return CUDA_R_32F;
+// Of batch-invariant products: rows that one launch takes, and the batch whose algorithm of the
+// library is taken for all.
+constexpr std::int64_t kInvariantRows = 512;
+constexpr std::int64_t kInvariantBatch = 256;
+
+// What a kernel must gain to be taken instead of one that comes before it, so that noise decides
+// nothing.
+constexpr double kMargin = 0.02;
+
+// What computes a product; neither: nothing can.
+struct Plan {
+  const GemmKernel* kernel = nullptr;
+  const LtAlgorithm* algorithm = nullptr;
+  const std::string& name() const {
+    static const std::string none = "none";
+    return kernel != nullptr ? kernel->name : algorithm != nullptr ? algorithm->name : none;
   }
-}
-
-// Rows that share a choice: fine where decode steps are, coarse where prefill is.
-std::int64_t RowBucket(std::int64_t m) {
-  if (m <= 8) return m;
-  if (m <= 512) return (m + 7) / 8 * 8;
-  std::int64_t bucket = 1024;
-  while (bucket < m) bucket *= 2;
-  return bucket;
-}
-
-struct ProductShape {
-  std::int64_t m = 0, n = 0, k = 0, x_stride = 0, out_stride = 0;
-  DType dtype = DType::kBF16, out_dtype = DType::kBF16;
-  bool bias = false;
 };
+
+GemmCall CallOf(const LinearWeight& weight, DType out_dtype) {
+  GemmCall call;
+  call.key = {weight.out_features, weight.in_features, weight.dtype, out_dtype,
+              weight.bias.data() != nullptr};
+  call.weight = weight.packed.data();
+  if (call.key.bias) {
+    call.bias = weight.bias.data();
+    call.float_bias = reinterpret_cast<const float*>(
+        static_cast<const std::byte*>(weight.bias.data()) + FloatBiasOffset(weight));
+  }
+  return call;
+}
+
+GemmCall CallOf(const Tensor& x, const LinearWeight& weight, const Tensor& out) {
+  GemmCall call = CallOf(weight, out.dtype());
+  call.m = x.rows();
+  call.x = x.raw();
+  call.out = out.raw();
+  call.x_stride = x.row_stride();
+  call.out_stride = out.row_stride();
+  return call;
+}
+
+bool Aligned(const GemmCall& call) {
+  const auto bits = reinterpret_cast<std::uintptr_t>(call.x) |
+                    reinterpret_cast<std::uintptr_t>(call.out) |
+                    static_cast<std::uintptr_t>(call.x_stride) * SizeOf(call.key.dtype) |
+                    static_cast<std::uintptr_t>(call.out_stride) * SizeOf(call.key.out_dtype);
+  return bits % 16 == 0;
+}
+
+// Rows from `first` on.
+GemmCall Rows(const GemmCall& call, std::int64_t first, std::int64_t count) {
+  GemmCall part = call;
+  part.m = count;
+  part.x = static_cast<const std::byte*>(call.x) +
+           static_cast<std::size_t>(first * call.x_stride) * SizeOf(call.key.dtype);
+  part.out = static_cast<std::byte*>(call.out) +
+             static_cast<std::size_t>(first * call.out_stride) * SizeOf(call.key.out_dtype);
+  return part;
+}
+
+// A call of the bucket's size, for the library's heuristic.
+GemmCall OfBucket(const GemmCall& call, std::int64_t bucket) {
+  GemmCall sized = call;
+  sized.m = bucket;
+  return sized;
+}
 
 }  // namespace
 
-// Owns descriptors of one product.
-class Product {
- public:
-  Product(const CublasLt& lt, const ProductShape& shape) : lt_(lt) {
-    // Column-major, which is what the library speaks: outᵀ [n, m] = W [n, k] · xᵀ [k, m].
-    lt_.desc_create(&desc_, CUBLAS_COMPUTE_32F, CUDA_R_32F);
-    const cublasOperation_t transpose = CUBLAS_OP_T;
-    lt_.desc_set(desc_, CUBLASLT_MATMUL_DESC_TRANSA, &transpose, sizeof(transpose));
-    const auto k = static_cast<std::uint64_t>(shape.k);
-    const auto n = static_cast<std::uint64_t>(shape.n);
-    const auto m = static_cast<std::uint64_t>(shape.m);
-    lt_.layout_create(&weight_, CudaType(shape.dtype), k, n, shape.k);
-    lt_.layout_create(&x_, CudaType(shape.dtype), k, m, shape.x_stride);
-    lt_.layout_create(&out_, CudaType(shape.out_dtype), n, m, shape.out_stride);
-  }
-  ~Product() {
-    lt_.layout_destroy(weight_);
-    lt_.layout_destroy(x_);
-    lt_.layout_destroy(out_);
-    lt_.desc_destroy(desc_);
-  }
-  Product(const Product&) = delete;
-  Product& operator=(const Product&) = delete;
-
-  void SetBias(const void* bias) {
-    const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
-    lt_.desc_set(desc_, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof(epilogue));
-    lt_.desc_set(desc_, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof(bias));
-  }
-  std::vector<cublasLtMatmulAlgo_t> Candidates(cublasLtHandle_t handle) const {
-    cublasLtMatmulPreference_t preference = nullptr;
-    lt_.preference_create(&preference);
-    lt_.preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspaceBytes,
-                       sizeof(kWorkspaceBytes));
-    cublasLtMatmulHeuristicResult_t results[kNumCandidates];
-    int found = 0;
-    lt_.heuristic(handle, desc_, weight_, x_, out_, out_, preference, kNumCandidates, results,
-                  &found);
-    lt_.preference_destroy(preference);
-    std::vector<cublasLtMatmulAlgo_t> algos;
-    for (int i = 0; i < found; ++i)
-      if (results[i].state == CUBLAS_STATUS_SUCCESS) algos.push_back(results[i].algo);
-    return algos;
-  }
-  cublasStatus_t Run(cublasLtHandle_t handle, const void* x, const void* weight, void* out,
-                     const cublasLtMatmulAlgo_t& algo, void* workspace, cudaStream_t stream) const {
-    const float one = 1.0F;
-    const float zero = 0.0F;
-    return lt_.matmul(handle, desc_, &one, weight, weight_, x, x_, &zero, out, out_, out, out_,
-                      &algo, workspace, kWorkspaceBytes, stream);
-  }
-
- private:
-  const CublasLt& lt_;
-  cublasLtMatmulDesc_t desc_ = nullptr;
-  cublasLtMatrixLayout_t weight_ = nullptr, x_ = nullptr, out_ = nullptr;
-};
-
 struct CudaGemm::State {
-  std::unique_ptr<CublasLt> lt;
-  cublasLtHandle_t handle = nullptr;
-  void* workspace = nullptr;
-  cudaEvent_t begin = nullptr, end = nullptr;
-  using Key = std::tuple<std::int64_t, std::int64_t, std::int64_t, DType, DType, bool>;
-  std::map<Key, cublasLtMatmulAlgo_t> chosen;
+  DeviceFacts device;
+  GemmOptions options;
+  std::unique_ptr<GemmKernels> kernels;
+  std::unique_ptr<LtGemm> lt;
+  GemmTable table;
+  using PlanKey = std::tuple<GemmKey, std::int64_t, bool>;
+  std::map<PlanKey, Plan> plans;
+  std::string cache_file;
 
-  ~State() {
-    if (handle != nullptr) lt->destroy(handle);
-    if (workspace != nullptr) cudaFree(workspace);
-    if (begin != nullptr) cudaEventDestroy(begin);
-    if (end != nullptr) cudaEventDestroy(end);
-  }
-
-  float Time(const Product& product, const void* x, const void* weight, void* out,
-             const cublasLtMatmulAlgo_t& algo, cudaStream_t stream) {
-    if (product.Run(handle, x, weight, out, algo, workspace, stream) != CUBLAS_STATUS_SUCCESS)
-      return 1e30F;
-    Check(cudaEventRecord(begin, stream), "cudaEventRecord");
-    for (int i = 0; i < kTimedRuns; ++i)
-      product.Run(handle, x, weight, out, algo, workspace, stream);
-    Check(cudaEventRecord(end, stream), "cudaEventRecord");
-    Check(cudaEventSynchronize(end), "a product");
-    float ms = 0;
-    Check(cudaEventElapsedTime(&ms, begin, end), "cudaEventElapsedTime");
-    return ms;
-  }
-
-  const cublasLtMatmulAlgo_t& Choose(const Product& product, const ProductShape& shape,
-                                     const void* x, const void* weight, void* out,
-                                     cudaStream_t stream) {
-    const Key key{RowBucket(shape.m), shape.n, shape.k, shape.dtype, shape.out_dtype, shape.bias};
-    const auto known = chosen.find(key);
-    if (known != chosen.end()) return known->second;
-    float best = 1e30F;
-    cublasLtMatmulAlgo_t winner{};
-    for (const cublasLtMatmulAlgo_t& algo : product.Candidates(handle)) {
-      const float ms = Time(product, x, weight, out, algo, stream);
-      if (ms < best) {
-        best = ms;
-        winner = algo;
-      }
-    }
-    return chosen.emplace(key, winner).first->second;
-  }
+  void ReadTables();
+  const Plan& PlanOf(const GemmCall& call);
+  Plan MakePlan(const GemmCall& call);
+  Plan InvariantPlan(const GemmCall& call);
+  Plan Named(const std::string& name, const GemmCall& call, std::int64_t bucket);
+  Plan Default(const GemmCall& call);
+  bool Run(const Plan& plan, const GemmCall& call, cudaStream_t stream);
+  void MustRun(const Plan& plan, const GemmCall& call, cudaStream_t stream);
+  GemmChoice Fastest(const GemmCall& call, GemmTimer& timer, cudaStream_t stream);
 };
+
+void CudaGemm::State::ReadTables() {
+  const std::string name = device.properties.name;
+  std::vector<std::string> files;
+  if (!options.shipped_folder.empty())
+    files.push_back(options.shipped_folder + "/" + GemmTableFile(name, 0));
+  if (!options.cache_folder.empty()) {
+    cache_file = options.cache_folder + "/" + GemmTableFile(name, lt->version());
+    files.push_back(cache_file);
+  }
+  for (const std::string& file : files) {
+    const Status read = table.Read(file, name);
+    if (!read && read.error().kind != ErrorKind::kNotFound)
+      LogWarning("table of products ignored: {}", read.error().message);
+  }
+}
+
+Plan CudaGemm::State::Named(const std::string& name, const GemmCall& call, std::int64_t bucket) {
+  if (const GemmKernel* kernel = kernels->Find(name))
+    return kernel->feasible(call) ? Plan{kernel, nullptr} : Plan{};
+  // By configuration: its place in the list may be another one.
+  const auto configuration = [](const std::string& of) { return of.substr(of.find(':') + 1); };
+  for (const LtAlgorithm& algorithm : lt->Algorithms(OfBucket(call, bucket)))
+    if (configuration(algorithm.name) == configuration(name)) return {nullptr, &algorithm};
+  return {};  // of another version of the library
+}
+
+Plan CudaGemm::State::Default(const GemmCall& call) {
+  for (const GemmKernel& kernel : kernels->rows())
+    if (kernel.feasible(call)) return {&kernel, nullptr};
+  const auto& algorithms = lt->Algorithms(OfBucket(call, GemmRowBucket(call.m)));
+  return algorithms.empty() ? Plan{} : Plan{nullptr, &algorithms.front()};
+}
+
+// The kernel whose order holds for any number of rows, else one algorithm of the library's, for
+// which a row's order does not depend on how many there are as long as k is not split.
+Plan CudaGemm::State::InvariantPlan(const GemmCall& call) {
+  const GemmKernel* tokens = kernels->Find("tokens");
+  if (tokens != nullptr && tokens->feasible(OfBucket(call, 1))) return {tokens, nullptr};
+  const auto& algorithms = lt->Algorithms(OfBucket(call, kInvariantBatch));
+  for (const LtAlgorithm& algorithm : algorithms)
+    if (!algorithm.split) return {nullptr, &algorithm};
+  return algorithms.empty() ? Plan{} : Plan{nullptr, &algorithms.front()};
+}
+
+Plan CudaGemm::State::MakePlan(const GemmCall& call) {
+  if (options.batch_invariant) return InvariantPlan(call);
+  std::int64_t bucket = 0;
+  if (const GemmChoice* choice = table.Find(call.key, call.m, &bucket)) {
+    const Plan plan = Named(choice->kernel, call, bucket);
+    if (plan.kernel != nullptr || plan.algorithm != nullptr) return plan;
+    LogDebug("product of {} × {} × {}: {} is not there", call.m, call.key.n, call.key.k,
+             choice->kernel);
+  }
+  return Default(call);
+}
+
+const Plan& CudaGemm::State::PlanOf(const GemmCall& call) {
+  const PlanKey key{call.key, GemmRowBucket(call.m), Aligned(call)};
+  const auto known = plans.find(key);
+  if (known != plans.end()) return known->second;
+  const Plan plan = MakePlan(call);
+  LogDebug("product of {} × {} × {}, {} to {}: {}", call.m, call.key.n, call.key.k,
+           quire::Name(call.key.dtype), quire::Name(call.key.out_dtype), plan.name());
+  return plans.emplace(key, plan).first->second;
+}
+
+bool CudaGemm::State::Run(const Plan& plan, const GemmCall& call, cudaStream_t stream) {
+  if (plan.kernel == nullptr)
+    return plan.algorithm != nullptr && lt->Run(call, *plan.algorithm, stream);
+  const std::int64_t step = options.batch_invariant ? kInvariantRows : call.m;
+  for (std::int64_t first = 0; first < call.m; first += step)
+    plan.kernel->run(Rows(call, first, std::min(step, call.m - first)), stream);
+  return true;
+}
+
+void CudaGemm::State::MustRun(const Plan& plan, const GemmCall& call, cudaStream_t stream) {
+  if (Run(plan, call, stream)) return;
+  // A choice that held for the bucket's size need not hold for this one.
+  if (!options.batch_invariant && Run(Default(call), call, stream)) return;
+  LogError("no kernel for a product of {} × {} × {}, {} to {} (tried {})", call.m, call.key.n,
+           call.key.k, quire::Name(call.key.dtype), quire::Name(call.key.out_dtype), plan.name());
+  Check(cudaErrorNotSupported, "a product");
+}
+
+GemmChoice CudaGemm::State::Fastest(const GemmCall& call, GemmTimer& timer, cudaStream_t stream) {
+  GemmChoice best{"", std::numeric_limits<double>::infinity()};
+  double least = best.microseconds;  // less the head start
+  const auto consider = [&](const Plan& plan, double head_start) {
+    const double time =
+        timer.Time([&] { return Run(plan, call, stream); }, best.microseconds, stream);
+    if (time - head_start >= least * (1 - kMargin)) return;
+    least = time - head_start;
+    best = {plan.name(), time};
+  };
+  for (const GemmKernel& kernel : kernels->rows())
+    if (kernel.feasible(call)) consider({&kernel, nullptr}, kernel.head_start);
+  for (const LtAlgorithm& algorithm : lt->Algorithms(call)) consider({nullptr, &algorithm}, 0);
+  return best;
+}
 
 CudaGemm::CudaGemm(std::unique_ptr<State> state) : state_(std::move(state)) {}
 CudaGemm::~CudaGemm() = default;
 
-Result<std::unique_ptr<CudaGemm>> CudaGemm::Make(const DeviceFacts&) {
+Result<std::unique_ptr<CudaGemm>> CudaGemm::Make(const DeviceFacts& device,
+                                                 const GemmOptions& options) {
   auto state = std::make_unique<State>();
-  auto lt = CublasLt::Open();
+  state->device = device;
+  state->options = options;
+  auto kernels = GemmKernels::Make(device, options.hopper);
+  if (!kernels) return kernels.error();
+  state->kernels = std::move(kernels).value();
+  auto lt = LtGemm::Make();
   if (!lt) return lt.error();
   state->lt = std::move(lt).value();
-  const cublasStatus_t status = state->lt->create(&state->handle);
-  if (status != CUBLAS_STATUS_SUCCESS) {
-    return Error{ErrorKind::kDevice,
-                 std::string("cuBLASLt does not start: ") + state->lt->status_string(status), "",
-                 ""};
-  }
-  if (cudaMalloc(&state->workspace, kWorkspaceBytes) != cudaSuccess)
-    return Error{ErrorKind::kDevice, "no GPU memory for cuBLASLt's workspace", "", ""};
-  Check(cudaEventCreate(&state->begin), "cudaEventCreate");
-  Check(cudaEventCreate(&state->end), "cudaEventCreate");
+  state->ReadTables();
   return std::unique_ptr<CudaGemm>(new CudaGemm(std::move(state)));
 }
 
 void CudaGemm::Multiply(const Tensor& x, const LinearWeight& weight, const Tensor& out,
                         cudaStream_t stream) {
-  const ProductShape shape{
-      x.rows(),         weight.out_features, weight.in_features, x.row_stride(),
-      out.row_stride(), weight.dtype,        out.dtype(),        weight.bias.data() != nullptr};
-  if (shape.m == 0) return;
+  const GemmCall call = CallOf(x, weight, out);
+  if (call.m == 0 || call.key.n == 0) return;
   if (weight.dtype == DType::kF32) {
-    GemmFloat32(x.data<float>(), shape.x_stride, static_cast<const float*>(weight.packed.data()),
-                static_cast<const float*>(weight.bias.data()), shape.m, shape.n, shape.k,
-                out.data<float>(), shape.out_stride, stream);
+    GemmFloat32(x.data<float>(), call.x_stride, static_cast<const float*>(call.weight),
+                static_cast<const float*>(call.bias), call.m, call.key.n, call.key.k,
+                out.data<float>(), call.out_stride, stream);
     return;
   }
-  Product product(*state_->lt, shape);
-  const bool fused = shape.bias && shape.out_dtype == shape.dtype;
-  if (fused) product.SetBias(weight.bias.data());
-  const cublasLtMatmulAlgo_t& algo =
-      state_->Choose(product, shape, x.raw(), weight.packed.data(), out.raw(), stream);
-  const cublasStatus_t status = product.Run(state_->handle, x.raw(), weight.packed.data(),
-                                            out.raw(), algo, state_->workspace, stream);
-  if (status != CUBLAS_STATUS_SUCCESS) {
-    LogError("cuBLASLt: a product of {} × {} × {} failed: {}", shape.m, shape.n, shape.k,
-             state_->lt->status_string(status));
-    Check(cudaErrorUnknown, "cublasLtMatmul");
+  state_->MustRun(state_->PlanOf(call), call, stream);
+}
+
+bool CudaGemm::MultiplySilu(const Tensor& x, const LinearWeight& weight, const Tensor& out,
+                            cudaStream_t stream) {
+  if (weight.dtype == DType::kF32 || out.dtype() != weight.dtype) return false;
+  GemmCall call = CallOf(x, weight, out);
+  if (call.m == 0) return true;
+  const Plan& plan = state_->PlanOf(call);
+  call.silu = true;
+  const std::int64_t most =
+      state_->options.batch_invariant ? std::min(call.m, kInvariantRows) : call.m;
+  if (plan.kernel == nullptr || !plan.kernel->feasible(OfBucket(call, most))) return false;
+  return state_->Run(plan, call, stream);
+}
+
+int CudaGemm::Tune(std::span<const GemmTuneItem> items, std::chrono::milliseconds limit,
+                   cudaStream_t stream) {
+  if (state_->options.batch_invariant) return 0;  // there is no choice
+  const auto end = Clock::now() + limit;
+  std::map<std::pair<std::int64_t, GemmKey>, const LinearWeight*> unknown;
+  for (const GemmTuneItem& item : items) {
+    const GemmCall call = CallOf(*item.weight, item.out_dtype);
+    if (item.weight->dtype == DType::kF32) continue;
+    for (std::int64_t rows = 1; rows <= GemmRowBucket(item.max_rows); ++rows) {
+      rows = GemmRowBucket(rows);
+      if (!state_->table.Has(call.key, rows))
+        unknown.emplace(std::pair{rows, call.key}, item.weight);
+    }
   }
-  if (shape.bias && !fused) {
-    const auto* bias = reinterpret_cast<const float*>(
-        static_cast<const std::byte*>(weight.bias.data()) + FloatBiasOffset(weight));
-    AddBias(shape.out_dtype, out.raw(), shape.out_stride, bias, shape.m, shape.n, stream);
+  if (unknown.empty()) return 0;
+  auto timer = GemmTimer::Make(static_cast<std::size_t>(state_->device.properties.l2CacheSize));
+  int left = static_cast<int>(unknown.size());
+  if (!timer) {
+    LogWarning("products are not timed: {}", timer.error().message);
+    return left;
   }
+  const int total = left;
+  for (const auto& [what, weight] : unknown) {
+    if (Clock::now() >= end) break;
+    const auto& [rows, key] = what;
+    GemmCall call = CallOf(*weight, key.out_dtype);
+    const auto out_bytes = rows * key.n * static_cast<std::int64_t>(SizeOf(key.out_dtype));
+    if (!(*timer)->Reserve(key.dtype, rows * key.k, out_bytes, stream)) break;
+    call.m = rows;
+    call.x = (*timer)->x();
+    call.out = (*timer)->out();
+    call.x_stride = key.k;
+    call.out_stride = key.n;
+    GemmChoice choice = state_->Fastest(call, **timer, stream);
+    if (!choice.kernel.empty()) state_->table.Set(key, rows, std::move(choice));
+    --left;
+  }
+  state_->plans.clear();
+  LogInfo("timed {} of {} products", total - left, total);
+  if (!state_->cache_file.empty()) {
+    const Status written = Save(state_->cache_file);
+    if (!written) LogWarning("table of products not kept: {}", written.error().message);
+  }
+  return left;
+}
+
+Status CudaGemm::Save(const std::string& path) const {
+  return state_->table.Write(path, state_->device.properties.name);
+}
+
+std::string CudaGemm::KernelOf(const LinearWeight& weight, DType out_dtype, std::int64_t rows) {
+  if (weight.dtype == DType::kF32) return "float32";
+  GemmCall call = CallOf(weight, out_dtype);
+  call.m = rows;
+  call.x = weight.packed.data();  // of no matter, but for its alignment
+  call.out = weight.packed.data();
+  call.x_stride = weight.in_features;
+  call.out_stride = weight.out_features;
+  return state_->PlanOf(call).name();
 }
 
 }  // namespace quire::cuda

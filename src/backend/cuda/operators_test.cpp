@@ -156,8 +156,7 @@ TEST_F(CudaOperators, Norms) {
         ExpectNear(got, Normalized(x, weight, 1e-5), 2 * Epsilon(dtype), 0.01);
 
         const DeviceMatrix sum(*backend_, residual, dtype);
-        backend_->AddRmsNorm(device_x.tensor(), sum.tensor(), w.vector(), 1e-5F,
-                             device_x.tensor());
+        backend_->AddRmsNorm(device_x.tensor(), sum.tensor(), w.vector(), 1e-5F, device_x.tensor());
         Matrix want(rows, width);
         for (std::int64_t r = 0; r < rows; ++r) {
           for (std::int64_t c = 0; c < width; ++c)
@@ -209,8 +208,7 @@ TEST_F(CudaOperators, SiluAndMul) {
         for (std::int64_t r = 0; r < rows; ++r) {
           for (std::int64_t c = 0; c < width; ++c) {
             const double gate = x.at(r, c);
-            want.at(r, c) =
-                static_cast<float>(gate / (1 + std::exp(-gate)) * x.at(r, width + c));
+            want.at(r, c) = static_cast<float>(gate / (1 + std::exp(-gate)) * x.at(r, width + c));
           }
         }
         ExpectNear(out.Get(), want, Epsilon(dtype), 0.01);
@@ -222,8 +220,8 @@ TEST_F(CudaOperators, SiluAndMul) {
 // The qkv rows of some tokens, the tables that turn them, and a cache to store them in.
 class Qkv {
  public:
-  Qkv(Backend& backend, DType dtype, std::int64_t tokens, std::int64_t heads,
-      std::int64_t kv_heads, std::int64_t head_dim, std::int64_t rotary)
+  Qkv(Backend& backend, DType dtype, std::int64_t tokens, std::int64_t heads, std::int64_t kv_heads,
+      std::int64_t head_dim, std::int64_t rotary)
       : heads_(heads), kv_heads_(kv_heads), head_dim_(head_dim), dtype_(dtype) {
     q = RandomAs(dtype, tokens, heads * head_dim, 1);
     k = RandomAs(dtype, tokens, kv_heads * head_dim, 2);
@@ -268,8 +266,7 @@ class Qkv {
     Matrix got_k(k.rows(), k.columns());
     for (std::int64_t t = 0; t < q.rows(); ++t) {
       for (std::int64_t c = 0; c < q.columns(); ++c) got_q.at(t, c) = got.at(t, c);
-      for (std::int64_t c = 0; c < k.columns(); ++c)
-        got_k.at(t, c) = got.at(t, q.columns() + c);
+      for (std::int64_t c = 0; c < k.columns(); ++c) got_k.at(t, c) = got.at(t, q.columns() + c);
     }
     ExpectNear(got_q, want_q, epsilon);
     ExpectNear(got_k, want_k, epsilon);
@@ -314,9 +311,9 @@ class Qkv {
 struct HeadShape {
   std::int64_t tokens, heads, kv_heads, head_dim, rotary;
 };
-constexpr HeadShape kHeadShapes[] = {{5, 28, 4, 128, 128}, {17, 14, 2, 64, 64}, {3, 1, 1, 256, 128},
-                                     {9, 7, 1, 80, 32},    {3, 2, 2, 6, 4},     {257, 8, 8, 80, 80},
-                                     {1023, 28, 4, 128, 128}};
+constexpr HeadShape kHeadShapes[] = {
+    {5, 28, 4, 128, 128}, {17, 14, 2, 64, 64}, {3, 1, 1, 256, 128},    {9, 7, 1, 80, 32},
+    {3, 2, 2, 6, 4},      {257, 8, 8, 80, 80}, {1023, 28, 4, 128, 128}};
 
 template <class Body>
 void ForHeadShapes(Backend& backend, const Body& body) {
@@ -332,8 +329,7 @@ void ForHeadShapes(Backend& backend, const Body& body) {
 
 TEST_F(CudaOperators, RopeRotatesHalves) {
   ForHeadShapes(*backend_, [&](Qkv& x, const HeadShape& s, double epsilon) {
-    backend_->Rope(x.q_rows(), x.k_rows(), x.device_positions->tensor(),
-                   x.device_table->tensor());
+    backend_->Rope(x.q_rows(), x.k_rows(), x.device_positions->tensor(), x.device_table->tensor());
     x.CheckRotated(Rotated(x.q, s.head_dim, x.table, x.positions),
                    Rotated(x.k, s.head_dim, x.table, x.positions), epsilon);
   });

@@ -281,7 +281,8 @@ TEST_F(CudaSamplingTest, WhatIsNotRandomIsAsOnTheCpu) {
     }
     std::vector<std::int32_t> counts(static_cast<std::size_t>(kSlots * vocab), 0);
     for (std::size_t i = 0; i < counts.size(); i += 3)
-      counts[i] = i % 2 == 0 ? kInPrompt + static_cast<std::int32_t>(i % 3) : 1 + i % 4;
+      counts[i] = i % 2 == 0 ? kInPrompt + static_cast<std::int32_t>(i % 3)
+                             : static_cast<std::int32_t>(1 + i % 4);
     std::vector<SamplingRow> rows(33);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       SamplingRow& row = rows[i];
@@ -293,7 +294,9 @@ TEST_F(CudaSamplingTest, WhatIsNotRandomIsAsOnTheCpu) {
       if (i % 5 == 1) row.presence_penalty = 0.5F;
       if (i % 5 == 2) row.frequency_penalty = 0.25F;
       if (i % 4 == 1) row.bias_end = static_cast<std::int32_t>(biases_.size());
-      if (i % 7 == 1) row.allowed_end = 40;
+      // The CPU back end reads no more of a list than the vocabulary is long.
+      if (i % 7 == 1)
+        row.allowed_end = static_cast<std::int32_t>(std::min<std::int64_t>(40, vocab));
       if (i % 6 == 1) row.banned_end = 40;
     }
     CompareWithCpu(RandomAs(kF32, 33, vocab, 3, 3.0F), rows, counts);
@@ -407,9 +410,8 @@ TEST_F(CudaSamplingTest, TruncationKeepsExactlyTheRightTokens) {
     row.top_p = 1.0F;
     row.top_k = 0;
     row.min_p = 0.2F;
-    check(row,
-          static_cast<std::size_t>(std::count_if(order.begin(), order.end(),
-                                                 [&](TokenId t) { return weight(t) >= 0.2; })));
+    check(row, static_cast<std::size_t>(std::count_if(
+                   order.begin(), order.end(), [&](TokenId t) { return weight(t) >= 0.2; })));
   }
 }
 

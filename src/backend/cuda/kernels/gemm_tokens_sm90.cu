@@ -23,7 +23,6 @@ using tokens_gemm::kTileRows;
 using tokens_gemm::kTiles;
 using tokens_gemm::Split;
 
-constexpr int kMaxLead = 3;
 constexpr int kMaxPasses = 2;
 constexpr int kMaxTokens = 512;  // of all passes' tiles
 
@@ -198,7 +197,6 @@ bool GemmTokensFeasible(const GemmTokensVariant& variant, const GemmTokensArgs& 
   if (!Aligned(args.x, args.x_stride, 2) || !Aligned(args.weight, args.k, 2) ||
       !Aligned(args.out, args.out_stride, static_cast<std::int64_t>(SizeOf(args.out_dtype))))
     return false;
-  if (variant.lead < 0 || variant.lead > kMaxLead) return false;
   const Split split = MakeSplit(args.n, args.k, args.silu, GemmTokensOrder(variant, args));
   const std::uint64_t blocks = std::uint64_t{split.tiles} * split.Unit();
   return split.clusters >= 1 && static_cast<int>(split.clusters) <= Pairs() &&
@@ -229,8 +227,6 @@ void GemmTokens(const GemmTokensVariant& variant, const GemmTokensArgs& args, cu
   params.split = MakeSplit(args.n, args.k, args.silu, GemmTokensOrder(variant, args));
   params.out_float = args.out_dtype == DType::kF32;
   params.silu = args.silu;
-  params.multicast = variant.multicast;
-  params.lead = static_cast<unsigned>(variant.lead);
   // Weights that all passes have read are not needed again in this step.
   params.weight_policy = params.passes == 1 ? kEvictFirst : kEvictNormal;
   params.token_policy = kEvictLast;

@@ -1,13 +1,15 @@
-// Products of 17 to 512 tokens with a weight on Hopper: out [m, n] = x [m, k] Wᵀ + b, where weights
+// Products of up to 512 tokens with a weight on Hopper: out [m, n] = x [m, k] Wᵀ + b, where weights
 // are on the 64-row side of wgmma, so that 300 tokens cost 304. See gemm_tokens_sm90.cuh.
 //
-// Bits: an element's sum is cut into parts at multiples of 64 of k that depend on n, k and the
-// number of clusters alone, and added in the order of k. So with one number of clusters (the
-// default one depends on n, k and the GPU) a row's bits are the same whatever m, the tile of tokens
-// and the other rows are. GemmTokensOrder() is that number: equal for equal bits.
+// Bits: how an element's sum is cut into parts, at multiples of 64 of k, and the order in which
+// parts are added depend on n, k and the number of clusters alone. So with one number of clusters
+// (the default depends on n, k and the GPU) a row's bits are the same whatever m, the tile of
+// tokens and the other rows are. GemmTokensOrder() is that number: equal for equal bits.
 //
-// Launches that share a workspace must be on one stream: blocks wait for each other, and all of a
-// launch must fit on the GPU.
+// Launches that share a workspace must be on one stream. Blocks wait for each other: all of a
+// launch must fit on the GPU, so no kernel that waits for a later one may hold multiprocessors
+// beside it. The weight is read before the kernel ahead on the stream is done: that one must not
+// write it.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -34,22 +36,21 @@ struct GemmTokensArgs {
 
 // How a product is computed. Only `clusters` changes bits.
 struct GemmTokensVariant {
-  int tokens = 0;         // of a tile: a multiple of 16 from 32 to 256, 272, 288 or 304
-  int clusters = 0;       // pairs of blocks that share the work; 0: GemmTokensClusters()
-  int lead = 0;           // k blocks that the first warpgroup is ahead of the second: 0 to 3
-  bool multicast = true;  // blocks of a pair load half of the tokens each, for both
+  int tokens = 0;    // of a tile: a multiple of 16 from 32 to 256, 272, 288 or 304
+  int clusters = 0;  // pairs of blocks that share the work; 0: GemmTokensClusters()
 };
 
 // Of the current device, which must be a Hopper.
 std::size_t GemmTokensWorkspaceBytes();
-// Fits all shapes: up to a pair of multiprocessors each, no tile in more than 8 parts.
+// As many as run at once, unless that cuts a tile's k into too many parts.
 int GemmTokensClusters(std::int64_t n, std::int64_t k, bool silu);
-// The tile that m tokens fit best in, in one pass or two, and defaults for the rest.
+// The smallest tile that holds m tokens in one pass or, beyond 304, in two.
 GemmTokensVariant GemmTokensChoice(const GemmTokensArgs& args);
-// Rows of x, out and W must begin at multiples of 16 bytes; one or two tiles of at most 512 tokens
-// together must hold m.
+// n and k are multiples of 8; rows of x, out and W begin at multiples of 16 bytes; one or two tiles
+// of at most 512 tokens together hold m.
 bool GemmTokensFeasible(const GemmTokensVariant& variant, const GemmTokensArgs& args);
 int GemmTokensOrder(const GemmTokensVariant& variant, const GemmTokensArgs& args);
+// Needs a feasible variant. A failure stays the runtime's last error.
 void GemmTokens(const GemmTokensVariant& variant, const GemmTokensArgs& args, cudaStream_t stream);
 
 }  // namespace quire::cuda

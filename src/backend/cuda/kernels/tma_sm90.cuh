@@ -39,8 +39,7 @@ __device__ __forceinline__ void ClusterSync() {
                    : "memory");
 }
 
-// -- barriers in shared memory
-// ---------------------------------------------------------------------
+// -- barriers in shared memory --------------------------------------------------------------------
 
 __device__ __forceinline__ void BarrierInit(std::uint32_t barrier, std::uint32_t arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
@@ -79,16 +78,12 @@ __device__ __forceinline__ void BarrierWait(std::uint32_t barrier, std::uint32_t
       : "memory");
 }
 
-// Hardware barriers: `threads` are all that arrive or wait.
+// A hardware barrier of `threads` threads, whole warps.
 __device__ __forceinline__ void NamedSync(int id, int threads) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
 }
-__device__ __forceinline__ void NamedArrive(int id, int threads) {
-  asm volatile("bar.arrive %0, %1;" ::"r"(id), "r"(threads) : "memory");
-}
 
-// -- copies of tensor tiles to shared memory
-// ---------------------------------------------------------
+// -- copies of tensor tiles to shared memory ------------------------------------------------------
 
 // Policies of the L2, as createpolicy makes them.
 constexpr std::uint64_t kEvictFirst = 0x12F0000000000000;
@@ -130,8 +125,7 @@ __device__ __forceinline__ void TensorLoadMulticast(const CUtensorMap* map, std:
       : "memory");
 }
 
-// -- registers
-// --------------------------------------------------------------------------------------
+// -- registers ------------------------------------------------------------------------------------
 
 template <int kCount>
 __device__ __forceinline__ void MoreRegisters() {
