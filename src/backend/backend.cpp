@@ -28,6 +28,12 @@ void Backend::AddRmsNorm(const Tensor& x, const Tensor& residual, const Tensor& 
   RmsNorm(residual, weight, eps, out);
 }
 
+void Backend::MatMulSiluAndMul(const Tensor& x, const LinearWeight& weight, const Tensor& gate_up,
+                               const Tensor& out) {
+  MatMul(x, weight, gate_up);
+  SiluAndMul(gate_up, out);
+}
+
 void Backend::RotateAndStoreKv(const Tensor& q, const Tensor& k, const Tensor& v,
                                const QkTransform& how, const AttentionBatch& batch,
                                const KvLayer& cache) {

@@ -267,6 +267,10 @@ class Backend {
   // residual += x, then out = RmsNorm(residual). All [tokens, hidden]; out may be x.
   virtual void AddRmsNorm(const Tensor& x, const Tensor& residual, const Tensor& weight, float eps,
                           const Tensor& out);
+  // gate_up = x Wᵀ + b, W being gate over up, then out = SiluAndMul(gate_up). gate_up [tokens,
+  // 2·width] is scratch: it may stay unwritten.
+  virtual void MatMulSiluAndMul(const Tensor& x, const LinearWeight& weight, const Tensor& gate_up,
+                                const Tensor& out);
   // Normalises and rotates q and k in place as `how` says, then stores k and v.
   virtual void RotateAndStoreKv(const Tensor& q, const Tensor& k, const Tensor& v,
                                 const QkTransform& how, const AttentionBatch& batch,

@@ -55,6 +55,19 @@ Status ProfileFromEnvironment(ProfileOptions& options) {
   return {};
 }
 
+namespace {
+
+// The share folder that has such a part; empty where there is none.
+std::filesystem::path FindShare(const char* part) {
+  for (const std::filesystem::path& share : ShareFolders()) {
+    std::error_code ignored;
+    if (std::filesystem::exists(share / part, ignored)) return share;
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::filesystem::path> FindModel(const std::string& name) {
   if (!name.empty() && name != kBuiltInModelName) return FindModelFolder(name);
   std::string looked;
@@ -73,7 +86,9 @@ Result<std::unique_ptr<Engine>> LoadEngine(const EngineConfig& config,
                                            Engine::ReportHandler on_report) {
   ProfileOptions profile = config.profile;
   QUIRE_RETURN_IF_ERROR(ProfileFromEnvironment(profile));
-  auto executor = LoadExecutor(config, progress);
+  RuntimeConfig found = config;
+  if (found.share_folder.empty()) found.share_folder = FindShare("gemm");
+  auto executor = LoadExecutor(found, progress);
   if (!executor) return executor.error();
   return std::make_unique<Engine>(std::move(executor).value(), std::move(on_report),
                                   std::move(profile));

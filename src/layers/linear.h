@@ -24,6 +24,7 @@ class ColumnParallelLinear {
   // [tokens, in] → [tokens, out_features()]: the parts side by side.
   Tensor operator()(ForwardContext& fwd, const Tensor& x) const;
   std::int64_t out_features() const { return weight_.out_features; }
+  const LinearWeight& weight() const { return weight_; }
 
  private:
   LinearWeight weight_;

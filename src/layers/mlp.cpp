@@ -13,9 +13,9 @@ GatedMlp::GatedMlp(BuildContext& ctx, const WeightSource& weights, std::int64_t 
 void GatedMlp::operator()(ForwardContext& fwd, const Tensor& x) const {
   const BackendRange range(fwd.backend, "mlp");
   const ArenaScope scratch(fwd.arena);
-  const Tensor gate_up = gate_up_(fwd, x);
+  const Tensor gate_up = fwd.Take({x.rows(), gate_up_.out_features()});
   const Tensor product = fwd.Take({x.rows(), gate_up_.out_features() / 2});
-  fwd.backend.SiluAndMul(gate_up, product);
+  fwd.backend.MatMulSiluAndMul(x, gate_up_.weight(), gate_up, product);
   down_(fwd, product, x);
 }
 

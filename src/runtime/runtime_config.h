@@ -14,10 +14,11 @@ enum class LoadFormat : std::uint8_t { kSafetensors, kDummy };
 
 struct RuntimeConfig {
   std::filesystem::path model_folder;
-  std::string device = "auto";   // a name of the table of back ends; auto: the best one
-  std::string instruction_set;   // of the CPU; empty: the best it has
-  std::int32_t num_threads = 0;  // 0: all cores
-  std::string dtype = "auto";    // auto: as the checkpoint stores it
+  std::string device = "auto";         // a name of the table of back ends; auto: the best one
+  std::filesystem::path share_folder;  // share/quire as installed; empty: it is not there
+  std::string instruction_set;         // of the CPU; empty: the best it has
+  std::int32_t num_threads = 0;        // 0: all cores
+  std::string dtype = "auto";          // auto: as the checkpoint stores it
   LoadFormat load_format = LoadFormat::kSafetensors;
   std::uint64_t seed = 0;                   // of dummy weights
   std::int32_t max_model_len = 0;           // 0: the model's own

@@ -1,5 +1,5 @@
-// Whole steps of paged attention, planned and replayed, against the CPU back end, which computes them
-// in float32. (attention_test.cpp tests the kernels one by one.)
+// Whole steps of paged attention, planned and replayed, against the CPU back end, which computes
+// them in float32. (attention_test.cpp tests the kernels one by one.)
 #include <algorithm>
 #include <numeric>
 #include <optional>

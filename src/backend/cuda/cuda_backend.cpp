@@ -12,6 +12,7 @@
 #include "backend/cuda/attention.h"
 #include "backend/cuda/device.h"
 #include "backend/cuda/gemm.h"
+#include "backend/cuda/gemm_table.h"
 #include "backend/cuda/graphs.h"
 #include "backend/cuda/kernels/elementwise.h"
 #include "backend/cuda/kernels/norm.h"
@@ -103,6 +104,11 @@ class CudaBackend final : public Backend {
   void MatMul(const Tensor& x, const LinearWeight& weight, const Tensor& out) override {
     gemm_->Multiply(x, weight, out, stream_);
   }
+  void MatMulSiluAndMul(const Tensor& x, const LinearWeight& weight, const Tensor& gate_up,
+                        const Tensor& out) override {
+    if (gemm_->MultiplySilu(x, weight, out, stream_)) return;
+    Backend::MatMulSiluAndMul(x, weight, gate_up, out);
+  }
   void Rope(const Tensor& q, const Tensor& k, const Tensor& positions,
             const Tensor& cos_sin) override;
   void StoreKv(const Tensor& k, const Tensor& v, const Tensor& kv_slots,
@@ -173,7 +179,11 @@ Status CudaBackend::Open() {
   auto staging = cuda::StagingRing::Make();
   if (!staging) return staging.error();
   staging_ = std::move(staging).value();
-  auto gemm = cuda::CudaGemm::Make(facts_);
+  cuda::GemmOptions gemm_options;
+  gemm_options.hopper = options_.hopper;
+  gemm_options.shipped_folder = options_.gemm_tables;
+  gemm_options.cache_folder = cuda::GemmCacheFolder();
+  auto gemm = cuda::CudaGemm::Make(facts_, gemm_options);
   if (!gemm) return gemm.error();
   gemm_ = std::move(gemm).value();
   return {};

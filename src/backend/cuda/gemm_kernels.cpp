@@ -3,13 +3,7 @@
 #include <algorithm>
 
 #include "backend/cuda/kernels/gemm_skinny.h"
-
-#ifndef QUIRE_CUDA_HOPPER
-#define QUIRE_CUDA_HOPPER 1  // sm_90a is among the architectures of the build
-#endif
-#if QUIRE_CUDA_HOPPER
 #include "backend/cuda/kernels/gemm_tokens_sm90.h"
-#endif
 
 namespace quire::cuda {
 namespace {
@@ -35,7 +29,6 @@ GemmSkinnyArgs SkinnyArgs(const GemmCall& call) {
   return args;
 }
 
-#if QUIRE_CUDA_HOPPER
 GemmTokensArgs TokensArgs(const GemmCall& call, void* workspace) {
   GemmTokensArgs args;
   args.x = call.x;
@@ -53,13 +46,12 @@ GemmTokensArgs TokensArgs(const GemmCall& call, void* workspace) {
   args.workspace = workspace;
   return args;
 }
-#endif
 
 }  // namespace
 
 Result<std::unique_ptr<GemmKernels>> GemmKernels::Make(const DeviceFacts& device, bool hopper) {
   std::unique_ptr<GemmKernels> kernels(new GemmKernels);
-  const bool use_hopper = hopper && device.hopper() && QUIRE_CUDA_HOPPER != 0;
+  const bool use_hopper = hopper && device.hopper();
   kernels->AddSkinny(device, use_hopper);
   if (use_hopper) QUIRE_RETURN_IF_ERROR(kernels->AddTokens());
   return kernels;
@@ -91,9 +83,9 @@ void GemmKernels::AddSkinny(const DeviceFacts& device, bool hopper) {
   rows_.push_back(std::move(kernel));
 }
 
-#if QUIRE_CUDA_HOPPER
 Status GemmKernels::AddTokens() {
   const std::size_t bytes = GemmTokensWorkspaceBytes();
+  if (bytes == 0) return {};  // not in this build
   if (cudaMalloc(&tokens_workspace_, bytes) != cudaSuccess ||
       cudaMemset(tokens_workspace_, 0, bytes) != cudaSuccess) {
     return Error{ErrorKind::kDevice, "no GPU memory for the products' workspace", "", ""};
@@ -117,8 +109,5 @@ Status GemmKernels::AddTokens() {
   rows_.push_back(std::move(kernel));
   return {};
 }
-#else
-Status GemmKernels::AddTokens() { return {}; }
-#endif
 
 }  // namespace quire::cuda

@@ -1,310 +1,204 @@
-#include "backend/cuda/gemm.h"
+// Products against the CPU back end, whose sums are float32.
+#include "backend/cuda/cuda_test_util.h"
 
-#include <gtest/gtest.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <cmath>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <limits>
-#include <random>
-#include <string>
-#include <vector>
-
-#include "tensor/dtype.h"
-
-namespace quire::cuda {
+namespace quire {
 namespace {
 
-void FreeDevice(void* data, std::size_t) { cudaFree(data); }
+using cuda_test::DeviceMatrix;
+using cuda_test::Epsilon;
+using cuda_test::ExpectNear;
+using cuda_test::kFloatTypes;
+using cuda_test::Matrix;
+using cuda_test::RandomAs;
+using cuda_test::Reference;
+using cuda_test::SameBits;
 
-Buffer Allocate(std::size_t bytes) {
-  void* data = nullptr;
-  Check(cudaMalloc(&data, std::max<std::size_t>(bytes, 1)), "cudaMalloc");
-  return Buffer(data, bytes, {DeviceKind::kCuda, 0}, FreeDevice);
-}
+constexpr DType kF32 = DType::kF32;
+constexpr DType kBF16 = DType::kBF16;
+constexpr DType kF16 = DType::kF16;
 
-std::vector<std::byte> Encode(const std::vector<float>& values, DType dtype) {
-  std::vector<std::byte> bytes(values.size() * SizeOf(dtype));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (dtype == DType::kF32) {
-      std::memcpy(&bytes[4 * i], &values[i], 4);
-    } else {
-      const std::uint16_t bits =
-          dtype == DType::kBF16 ? FloatToBF16(values[i]) : FloatToF16(values[i]);
-      std::memcpy(&bytes[2 * i], &bits, 2);
-    }
-  }
-  return bytes;
-}
-
-float Decode(const std::byte* bytes, std::size_t i, DType dtype) {
-  if (dtype == DType::kF32) {
-    float value = 0;
-    std::memcpy(&value, bytes + 4 * i, 4);
-    return value;
-  }
-  std::uint16_t bits = 0;
-  std::memcpy(&bits, bytes + 2 * i, 2);
-  return dtype == DType::kBF16 ? BF16ToFloat(bits) : F16ToFloat(bits);
-}
-
-float Rounded(float value, DType dtype) {
-  const auto bytes = Encode({value}, dtype);
-  return Decode(bytes.data(), 0, dtype);
-}
-
-// Random values that the dtype has.
-std::vector<float> Random(std::size_t count, DType dtype, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  std::vector<float> values(count);
-  for (float& value : values) value = Rounded(uniform(generator), dtype);
-  return values;
-}
-
-Buffer Upload(const std::vector<std::byte>& bytes) {
-  Buffer buffer = Allocate(bytes.size());
-  Check(cudaMemcpy(buffer.data(), bytes.data(), bytes.size(), cudaMemcpyHostToDevice),
-        "cudaMemcpy");
-  Check(cudaDeviceSynchronize(), "cudaMemcpy");  // the copy may still be under way
-  return buffer;
-}
-
-// A weight, and the same on the host.
-struct Layer {
-  LinearWeight weight;
-  std::vector<float> matrix, bias;
-
-  Layer(std::int64_t n, std::int64_t k, DType dtype, bool with_bias)
-      : matrix(Random(static_cast<std::size_t>(n * k), dtype, static_cast<unsigned>(n + k))) {
-    weight.dtype = dtype;
-    weight.out_features = n;
-    weight.in_features = k;
-    weight.packed = Upload(Encode(matrix, dtype));
-    if (!with_bias) return;
-    bias = Random(static_cast<std::size_t>(n), dtype, static_cast<unsigned>(n));
-    auto bytes = Encode(bias, dtype);
-    bytes.resize(FloatBiasOffset(weight));
-    const auto floats = Encode(bias, DType::kF32);
-    bytes.insert(bytes.end(), floats.begin(), floats.end());
-    weight.bias = Upload(bytes);
-  }
-  double Product(const float* x, std::int64_t column) const {
-    const auto k = static_cast<std::size_t>(weight.in_features);
-    const float* row = &matrix[static_cast<std::size_t>(column) * k];
-    double sum = bias.empty() ? 0 : bias[static_cast<std::size_t>(column)];
-    for (std::size_t i = 0; i < k; ++i) sum += double{x[i]} * double{row[i]};
-    return sum;
-  }
-};
-
-GemmOptions OptionsOf(bool hopper, bool batch_invariant = false) {
-  GemmOptions options;
-  options.hopper = hopper;
-  options.batch_invariant = batch_invariant;
-  return options;
-}
-
-class GemmTest : public testing::Test {
+// Whether kernels for Hopper may be taken.
+class CudaGemmTest : public testing::TestWithParam<bool> {
  protected:
-  static constexpr std::int64_t kPadding = 24;  // elements between rows
+  std::unique_ptr<Backend> backend_ = cuda_test::MakeCuda(GetParam());
 
-  void SetUp() override {
-    int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) GTEST_SKIP() << "no CUDA device";
-    device_ = OpenDevice(0).value();
-    Check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
-    folder_ = std::filesystem::temp_directory_path() / ("gemm_test." + std::to_string(getpid()));
+  // One weight on both back ends; outputs are of about unit size.
+  struct Weight {
+    std::int64_t n = 0, k = 0;
+    LinearWeight cuda, cpu;
+  };
+  Weight MakeWeight(DType dtype, std::int64_t n, std::int64_t k, bool bias) {
+    Matrix w = RandomAs(dtype, n, k, 2, 1.0F / std::sqrt(static_cast<float>(k)));
+    Matrix b = RandomAs(dtype, 1, n, 3);
+    const Tensor row = bias ? b.tensor().Reshape({n}) : Tensor();
+    return {n, k, backend_->PackLinear(w.tensor(), row, dtype),
+            Reference().PackLinear(w.tensor(), row, dtype)};
   }
-  void TearDown() override {
-    if (stream_ != nullptr) cudaStreamDestroy(stream_);
-    std::filesystem::remove_all(folder_);
+  // Where rows are not aligned the library may round partial sums to the dtype of the output.
+  static double Tolerance(const Weight& weight, DType out_dtype) {
+    if (out_dtype == kF32) return 5e-5;
+    const bool aligned = weight.n % 8 == 0 && weight.k % 8 == 0;
+    return aligned ? Epsilon(out_dtype) : 4 * Epsilon(out_dtype);
   }
-  std::unique_ptr<CudaGemm> Make(const GemmOptions& options = {}) const {
-    return CudaGemm::Make(device_, options).value();
+  void Check(const Weight& weight, DType dtype, std::int64_t m, DType out_dtype,
+             std::int64_t gap = 0) {
+    SCOPED_TRACE(std::to_string(m) + " x " + std::to_string(weight.k) + " x " +
+                 std::to_string(weight.n) + " " + Name(dtype) + " to " + Name(out_dtype) +
+                 (weight.cuda.bias.data() != nullptr ? ", bias" : ""));
+    Matrix x = RandomAs(dtype, m, weight.k, 1);
+    Matrix want(m, weight.n);
+    Reference().MatMul(x.tensor(), weight.cpu, want.tensor());
+    const DeviceMatrix device_x(*backend_, x, dtype, gap);
+    const DeviceMatrix out(*backend_, m, weight.n, out_dtype, gap);
+    backend_->MatMul(device_x.tensor(), weight.cuda, out.tensor());
+    ExpectNear(out.Get(), want, Tolerance(weight, out_dtype));
   }
-
-  // Rows of bytes of out, behind which nothing was written. x: [m, k] on the host.
-  std::vector<std::byte> Run(CudaGemm& gemm, const Layer& layer, const std::vector<float>& x,
-                             std::int64_t m, DType out_dtype, bool silu = false) {
-    const DType dtype = layer.weight.dtype;
-    const std::int64_t k = layer.weight.in_features;
-    const std::int64_t n = silu ? layer.weight.out_features / 2 : layer.weight.out_features;
-    std::vector<float> padded(static_cast<std::size_t>(m * (k + kPadding)),
-                              std::numeric_limits<float>::quiet_NaN());
-    for (std::int64_t row = 0; row < m; ++row)
-      std::copy_n(x.begin() + row * k, k, padded.begin() + row * (k + kPadding));
-    const Buffer x_buffer = Upload(Encode(padded, dtype));
-    const std::size_t row_bytes = static_cast<std::size_t>(n + kPadding) * SizeOf(out_dtype);
-    const Buffer out_buffer =
-        Upload(std::vector<std::byte>(static_cast<std::size_t>(m) * row_bytes, std::byte{0xFF}));
-    const Tensor wide_x(x_buffer.data(), dtype, {m, k + kPadding}, x_buffer.device());
-    const Tensor wide_out(out_buffer.data(), out_dtype, {m, n + kPadding}, out_buffer.device());
-    if (silu) {
-      EXPECT_TRUE(
-          gemm.MultiplySilu(wide_x.Columns(0, k), layer.weight, wide_out.Columns(0, n), stream_));
-    } else {
-      gemm.Multiply(wide_x.Columns(0, k), layer.weight, wide_out.Columns(0, n), stream_);
-    }
-    Check(cudaGetLastError(), "a product");
-    Check(cudaStreamSynchronize(stream_), "a product");
-    std::vector<std::byte> all(static_cast<std::size_t>(m) * row_bytes);
-    Check(cudaMemcpy(all.data(), out_buffer.data(), all.size(), cudaMemcpyDeviceToHost),
-          "cudaMemcpy");
-    std::vector<std::byte> rows;
-    const std::size_t used = static_cast<std::size_t>(n) * SizeOf(out_dtype);
-    for (std::size_t row = 0; row < static_cast<std::size_t>(m); ++row) {
-      const auto begin = all.begin() + static_cast<std::ptrdiff_t>(row * row_bytes);
-      const auto end = begin + static_cast<std::ptrdiff_t>(used);
-      rows.insert(rows.end(), begin, end);
-      EXPECT_TRUE(std::all_of(end, begin + static_cast<std::ptrdiff_t>(row_bytes),
-                              [](std::byte b) { return b == std::byte{0xFF}; }));
-    }
-    return rows;
-  }
-
-  void Compare(CudaGemm& gemm, const Layer& layer, std::int64_t m, DType out_dtype) {
-    const DType dtype = layer.weight.dtype;
-    const std::int64_t k = layer.weight.in_features;
-    const std::int64_t n = layer.weight.out_features;
-    const std::vector<float> x = Random(static_cast<std::size_t>(m * k), dtype, 7);
-    const std::vector<std::byte> out = Run(gemm, layer, x, m, out_dtype);
-    double error = 0;
-    double norm = 0;
-    for (std::int64_t row = 0; row < m; row += std::max<std::int64_t>(1, m / 5)) {
-      for (std::int64_t column = 0; column < n; ++column) {
-        const double expected = layer.Product(&x[static_cast<std::size_t>(row * k)], column);
-        const double actual =
-            Decode(out.data(), static_cast<std::size_t>(row * n + column), out_dtype);
-        error += (actual - expected) * (actual - expected);
-        norm += expected * expected;
-      }
-    }
-    const double limit = out_dtype == DType::kF32 ? 1e-5 : (out_dtype == DType::kF16 ? 4e-4 : 3e-3);
-    EXPECT_LT(std::sqrt(error / norm), limit)
-        << m << " x " << n << " x " << k << " " << Name(dtype) << " to " << Name(out_dtype)
-        << " by " << gemm.KernelOf(layer.weight, out_dtype, m);
-  }
-
-  DeviceFacts device_;
-  cudaStream_t stream_ = nullptr;
-  std::filesystem::path folder_;
 };
 
-TEST_F(GemmTest, ProductsEqualTheReference) {
-  for (const bool hopper : {true, false}) {
-    const auto gemm = Make(OptionsOf(hopper));
-    for (const DType dtype : {DType::kBF16, DType::kF16, DType::kF32}) {
-      const std::int64_t shapes[][2] = {{1000, 1032}, {264, 72}, {8, 8}, {1, 200}, {4616, 520}};
-      for (const auto& [n, k] : shapes) {
-        for (const bool bias : {false, true}) {
-          const Layer layer(n, k, dtype, bias);
-          for (const std::int64_t m : {1, 2, 3, 5, 8, 9, 16, 17, 64, 257, 300, 513, 1023}) {
-            Compare(*gemm, layer, m, dtype);
-            if (m < 20 || m == 257) Compare(*gemm, layer, m, DType::kF32);
-          }
+INSTANTIATE_TEST_SUITE_P(Cuda, CudaGemmTest, testing::Bool(),
+                         [](const auto& test) { return test.param ? "hopper" : "portable"; });
+
+TEST_P(CudaGemmTest, SmallShapes) {
+  for (const DType dtype : kFloatTypes) {
+    for (const std::int64_t k : {64, 100, 256}) {
+      for (const std::int64_t n : {1, 24, 33, 257}) {
+        const Weight weight = MakeWeight(dtype, n, k, n != 24);
+        for (const std::int64_t m : {1, 2, 7, 16, 17}) {
+          Check(weight, dtype, m, dtype);
+          Check(weight, dtype, m, kF32);
         }
       }
-      if (dtype == DType::kF32) continue;
-      const Layer odd(37, 36, dtype, true);  // rows begin at no multiple of 16 bytes
-      for (const std::int64_t m : {1, 17, 300}) Compare(*gemm, odd, m, dtype);
     }
   }
 }
 
-TEST_F(GemmTest, SmallBatchesShareTheirBits) {
-  for (const bool hopper : {true, false}) {
-    const auto gemm = Make(OptionsOf(hopper));
-    const Layer layer(5000, 2056, DType::kBF16, true);
-    const std::vector<float> x = Random(std::size_t{16} * 2056, DType::kBF16, 3);
-    const auto alone = Run(*gemm, layer, x, 1, DType::kF32);
-    for (const std::int64_t m : {2, 3, 8, 9, 16}) {
-      const auto among = Run(*gemm, layer, x, m, DType::kF32);
-      EXPECT_TRUE(std::equal(alone.begin(), alone.end(), among.begin())) << m;
+TEST_P(CudaGemmTest, OddDepths) {
+  for (const DType dtype : kFloatTypes) {
+    for (const std::int64_t k : {1, 37, 301}) {
+      const Weight weight = MakeWeight(dtype, 40, k, true);
+      for (const std::int64_t m : {1, 5, 64}) Check(weight, dtype, m, dtype);
     }
   }
 }
 
-TEST_F(GemmTest, BatchInvariantRowsKeepTheirBits) {
-  for (const bool hopper : {true, false}) {
-    const auto gemm = Make(OptionsOf(hopper, true));
-    const std::int64_t shapes[][2] = {{3584, 3584}, {1000, 1032}, {1024, 8192}};
-    for (const auto& [n, k] : shapes) {
-      const Layer layer(n, k, DType::kBF16, true);
-      const std::vector<float> x = Random(static_cast<std::size_t>(1100 * k), DType::kBF16, 3);
-      const auto alone = Run(*gemm, layer, x, 1, DType::kF32);
-      for (const std::int64_t m : {2, 8, 9, 16, 17, 64, 300, 304, 305, 512, 513, 1100}) {
-        const auto among = Run(*gemm, layer, x, m, DType::kF32);
-        EXPECT_TRUE(std::equal(alone.begin(), alone.end(), among.begin()))
-            << m << " x " << n << " x " << k << " by "
-            << gemm->KernelOf(layer.weight, DType::kF32, m);
+TEST_P(CudaGemmTest, ShapesOfModels) {
+  struct Layer {
+    std::int64_t n, k;
+    bool bias;
+  };
+  const Layer layers[] = {{1152, 896, true},   {896, 4864, false}, {4608, 3584, true},
+                          {3584, 3584, false}, {1003, 896, true},  {2001, 3584, false},
+                          {500, 100, true}};
+  for (const Layer& layer : layers) {
+    for (const DType dtype : kFloatTypes) {
+      const Weight weight = MakeWeight(dtype, layer.n, layer.k, layer.bias);
+      for (const std::int64_t m : {1, 2, 7, 16, 17, 64, 257, 300, 512, 1023}) {
+        Check(weight, dtype, m, dtype);
+        if (dtype != kF32 && (m == 7 || m == 64 || m == 300)) Check(weight, dtype, m, kF32);
       }
-      Compare(*gemm, layer, 1100, DType::kBF16);
     }
   }
 }
 
-TEST_F(GemmTest, SiluEqualsItsParts) {
-  const auto gemm = Make();
-  for (const DType dtype : {DType::kBF16, DType::kF16}) {
-    const std::int64_t n = 1000;
-    const std::int64_t k = 520;
-    const Layer layer(2 * n, k, dtype, true);
-    for (const std::int64_t m : {1, 7, 16, 33, 300}) {
-      if (gemm->KernelOf(layer.weight, dtype, m).starts_with("cublaslt")) continue;
-      const std::vector<float> x = Random(static_cast<std::size_t>(m * k), dtype, 5);
-      const auto parts = Run(*gemm, layer, x, m, dtype);
-      const auto fused = Run(*gemm, layer, x, m, dtype, true);
-      double error = 0;
-      double norm = 0;
-      for (std::int64_t row = 0; row < m; ++row) {
-        for (std::int64_t column = 0; column < n; ++column) {
-          const auto at = static_cast<std::size_t>(row * 2 * n + column);
-          const double gate = Decode(parts.data(), at, dtype);
-          const double up = Decode(parts.data(), at + static_cast<std::size_t>(n), dtype);
-          const double expected = gate / (1 + std::exp(-gate)) * up;
-          const double actual =
-              Decode(fused.data(), static_cast<std::size_t>(row * n + column), dtype);
-          error += (actual - expected) * (actual - expected);
-          norm += expected * expected;
+// Logits: float32 out of bfloat16, more columns than anything else has.
+TEST_P(CudaGemmTest, Vocabulary) {
+  const Weight weight = MakeWeight(kBF16, 32003, 896, false);
+  for (const std::int64_t m : {1, 2, 16, 17, 64, 257}) Check(weight, kBF16, m, kF32);
+}
+
+TEST_P(CudaGemmTest, RowsMayBeStrided) {
+  for (const DType dtype : kFloatTypes) {
+    const Weight weight = MakeWeight(dtype, 264, 256, true);
+    for (const std::int64_t m : {1, 2, 17, 64, 300}) Check(weight, dtype, m, dtype, 8);
+  }
+}
+
+TEST_P(CudaGemmTest, SlicesOfOtherTypesAreConverted) {
+  constexpr std::int64_t kDepth = 128;
+  for (const DType source : kFloatTypes) {
+    for (const DType dtype : kFloatTypes) {
+      SCOPED_TRACE(std::string(Name(source)) + " as " + Name(dtype));
+      std::vector<std::vector<char>> stored;
+      std::vector<WeightSlice> slices;  // strided: the right halves of the stored rows
+      std::vector<WeightSlice> dense;
+      std::vector<Matrix> biases;
+      for (const std::int64_t n : {40, 17}) {
+        const auto seed = static_cast<std::uint64_t>(n);
+        const Matrix wide_rows = RandomAs(kF32, n, 2 * kDepth, seed, 0.1F);
+        Matrix right(n, kDepth);
+        for (std::int64_t r = 0; r < n; ++r) {
+          for (std::int64_t c = 0; c < kDepth; ++c) right.at(r, c) = wide_rows.at(r, kDepth + c);
         }
+        stored.push_back(cpu_test::Encoded(right, source));
+        dense.push_back({Tensor(stored.back().data(), source, {n, kDepth}), {}});
+        stored.push_back(cpu_test::Encoded(wide_rows, source));
+        biases.push_back(RandomAs(kF32, 1, n, seed + 1));
+        const Tensor wide(stored.back().data(), source, {n, 2 * kDepth});
+        slices.push_back({wide.Columns(kDepth, kDepth), {}});
       }
-      EXPECT_LT(std::sqrt(error / norm), 4e-3) << m << " " << Name(dtype);
+      for (std::size_t i = 0; i < slices.size(); ++i)
+        slices[i].bias = dense[i].bias = biases[i].tensor().Reshape({biases[i].columns()});
+      const LinearWeight cuda = backend_->PackLinear(slices, dtype);
+      const LinearWeight cpu = Reference().PackLinear(dense, dtype);
+      Matrix x = RandomAs(dtype, 5, kDepth, 1);
+      Matrix want(5, 57);
+      Reference().MatMul(x.tensor(), cpu, want.tensor());
+      const DeviceMatrix device_x(*backend_, x, dtype);
+      const DeviceMatrix out(*backend_, 5, 57, dtype);
+      backend_->MatMul(device_x.tensor(), cuda, out.tensor());
+      // The bias may be rounded to the dtype too.
+      ExpectNear(out.Get(), want, 2 * Epsilon(dtype));
     }
   }
 }
 
-TEST_F(GemmTest, KeepsWhatItTimed) {
-  const Layer layer(4096, 1024, DType::kBF16, false);
-  const GemmTuneItem item{&layer.weight, DType::kBF16, 600};
-  GemmOptions options;
-  options.cache_folder = folder_.string();
-  std::vector<std::string> chosen;
-  {
-    const auto gemm = Make(options);
-    EXPECT_GT(gemm->Tune({&item, 1}, std::chrono::milliseconds(0), stream_), 30);
-    EXPECT_EQ(gemm->Tune({&item, 1}, std::chrono::minutes(1), stream_), 0);
-    for (const std::int64_t m : {1, 16, 100, 600}) {
-      chosen.push_back(gemm->KernelOf(layer.weight, DType::kBF16, m));
-      Compare(*gemm, layer, m, DType::kBF16);
+TEST_P(CudaGemmTest, RowsOfFloat32DoNotDependOnTheBatch) {
+  for (const std::int64_t k : {100, 896}) {
+    const Weight weight = MakeWeight(kF32, 333, k, true);
+    const DeviceMatrix x(*backend_, RandomAs(kF32, 1023, k, 1), kF32);
+    const DeviceMatrix all(*backend_, 1023, 333, kF32);
+    backend_->MatMul(x.tensor(), weight.cuda, all.tensor());
+    const Matrix whole = all.Get();
+    for (const std::int64_t m : {1, 2, 7, 16, 17, 64, 257, 512}) {
+      const DeviceMatrix out(*backend_, m, 333, kF32);
+      backend_->MatMul(x.tensor().Rows(1023 - m, m), weight.cuda, out.tensor());
+      const Matrix part = out.Get();
+      for (std::int64_t i = 0; i < m; ++i) {
+        ASSERT_TRUE(SameBits(part, i, whole, 1023 - m + i)) << m << " rows, row " << i;
+      }
     }
   }
-  {
-    const auto gemm = Make(options);
-    EXPECT_EQ(gemm->Tune({&item, 1}, std::chrono::milliseconds(0), stream_), 0);
-    std::size_t i = 0;
-    for (const std::int64_t m : {1, 16, 100, 600})
-      EXPECT_EQ(gemm->KernelOf(layer.weight, DType::kBF16, m), chosen[i++]) << m;
+}
+
+TEST_P(CudaGemmTest, ReplayedProductsReadNewRows) {
+  for (const DType dtype : kFloatTypes) {
+    const Weight weight = MakeWeight(dtype, 1152, 896, true);
+    for (const std::int64_t m : {1, 4, 24, 256}) {
+      SCOPED_TRACE(std::to_string(m) + " rows of " + Name(dtype));
+      DeviceMatrix x(*backend_, m, 896, dtype);
+      DeviceMatrix out(*backend_, m, 1152, dtype);
+      const auto key = static_cast<std::uint64_t>(m) * 8 + static_cast<std::uint64_t>(dtype);
+      for (std::uint64_t turn = 0; turn < 4; ++turn) {
+        Matrix rows = RandomAs(dtype, m, 896, 10 + turn);
+        x.Set(rows);
+        backend_->Replay(key, [&] { backend_->MatMul(x.tensor(), weight.cuda, out.tensor()); });
+        Matrix want(m, 1152);
+        Reference().MatMul(rows.tensor(), weight.cpu, want.tensor());
+        ExpectNear(out.Get(), want, Tolerance(weight, dtype));
+        out.Set(Matrix(m, 1152));
+      }
+    }
   }
-  for (const auto& file : std::filesystem::directory_iterator(folder_))
-    std::ofstream(file.path()) << "{\"format\"";
-  const auto gemm = Make(options);  // logs a line
-  EXPECT_GT(gemm->Tune({&item, 1}, std::chrono::milliseconds(0), stream_), 30);
-  Compare(*gemm, layer, 16, DType::kBF16);
+}
+
+TEST_P(CudaGemmTest, NoRows) {
+  const Weight weight = MakeWeight(kF16, 64, 64, false);
+  const DeviceMatrix x(*backend_, 1, 64, kF16);
+  const DeviceMatrix out(*backend_, 1, 64, kF16);
+  backend_->MatMul(x.tensor().Rows(0, 0), weight.cuda, out.tensor().Rows(0, 0));
+  backend_->Synchronize();
+  EXPECT_TRUE(std::isnan(out.Get().at(0, 0)));
 }
 
 }  // namespace
-}  // namespace quire::cuda
+}  // namespace quire
