@@ -50,7 +50,7 @@ GatheredRows GatherWeights(std::span<const WeightSlice> slices) {
   char* to = all.view.data<char>();
   for (const WeightSlice& slice : slices) {
     for (std::int64_t r = 0; r < slice.weight.rows(); ++r, to += row_bytes)
-      CopyVector(slice.weight.Rows(r, 1).Columns(0, columns).Reshape({columns}), to, dtype);
+      CopyVector(Tensor(slice.weight.Rows(r, 1).raw(), slice.weight.dtype(), {columns}), to, dtype);
   }
   return all;
 }

@@ -73,7 +73,8 @@ class Memory {
     pinned_ = pinned;
     if (pinned) {
       std::memset(data, 0, bytes);
-    } else if (cudaMemset(data, 0, bytes) != cudaSuccess) {
+    } else if (cudaMemset(data, 0, bytes) != cudaSuccess ||
+               cudaDeviceSynchronize() != cudaSuccess) {  // other streams do not wait for it
       return DeviceFault("memory for attention plans", cudaGetLastError());
     }
     return {};

@@ -44,18 +44,22 @@ Error OutOfMemory(std::size_t bytes) {
 void FreeDevice(void* data, std::size_t) { cudaFree(data); }
 void FreeHost(void* data, std::size_t) { cudaFreeHost(data); }
 
-// Owns device memory that grows to what the largest step needs.
+// Owns device memory that grows to what the largest step needs. New memory is zero.
 class DeviceScratch {
  public:
-  void* Get(std::size_t bytes) {
+  void* Get(std::size_t bytes, cudaStream_t stream) {
     if (bytes > buffer_.bytes()) {
       buffer_ = {};
       void* data = nullptr;
       if (cudaMalloc(&data, bytes + bytes / 2) != cudaSuccess) throw std::bad_alloc();
-      Check(cudaMemset(data, 0, bytes + bytes / 2), "cudaMemset");
       buffer_ = Buffer(data, bytes + bytes / 2, {DeviceKind::kCuda, 0}, FreeDevice);
+      Zero(stream);
     }
     return buffer_.data();
+  }
+  void Zero(cudaStream_t stream) {
+    if (buffer_.bytes() == 0) return;
+    Check(cudaMemsetAsync(buffer_.data(), 0, buffer_.bytes(), stream), "cudaMemset");
   }
 
  private:
@@ -157,6 +161,7 @@ class CudaBackend final : public Backend {
  private:
   void UploadRows(const Tensor& host, DType dtype, std::byte* to);
   cuda::SamplingArgs ArgsOf(const Tensor& logits, const SampledRows& out);
+  void* SamplingScratch(const cuda::SamplingArgs& args);
   template <class T>
   const T* Stage(std::span<const T> values, std::byte*& at);
 
@@ -168,6 +173,7 @@ class CudaBackend final : public Backend {
   std::unique_ptr<cuda::CudaAttention> attention_;
   cuda::GraphCache graphs_;
   DeviceScratch sampling_scratch_, sampling_tables_, conversion_;
+  std::int64_t scratch_vocab_ = 0;  // what is left in sampling_scratch_ is for this vocabulary
   std::array<cudaEvent_t, kNumMarks> marks_{};
   std::uint64_t next_mark_ = 0;
 };
@@ -239,7 +245,8 @@ void CudaBackend::UploadRows(const Tensor& host, DType dtype, std::byte* to) {
   const auto size = static_cast<std::size_t>(host.row_size()) * SizeOf(host.dtype());
   std::byte* raw = to;
   if (host.dtype() != dtype)
-    raw = static_cast<std::byte*>(conversion_.Get(size * static_cast<std::size_t>(host.rows())));
+    raw = static_cast<std::byte*>(
+        conversion_.Get(size * static_cast<std::size_t>(host.rows()), stream_));
   if (host.dense()) {
     staging_->Copy(host.raw(), raw, host.num_bytes(), stream_);
   } else {
@@ -405,7 +412,7 @@ void CudaBackend::Sample(const Tensor& logits, const SamplingBatch& batch,
   cuda::SamplingArgs args = ArgsOf(logits, out);
   const std::size_t bytes = batch.rows.size_bytes() + batch.biases.size_bytes() +
                             batch.allowed.size_bytes() + batch.banned.size_bytes() + 64;
-  auto* at = static_cast<std::byte*>(sampling_tables_.Get(bytes));
+  auto* at = static_cast<std::byte*>(sampling_tables_.Get(bytes, stream_));
   args.how = Stage(batch.rows, at);
   args.biases = Stage(batch.biases, at);
   args.allowed = Stage(batch.allowed, at);
@@ -415,21 +422,28 @@ void CudaBackend::Sample(const Tensor& logits, const SamplingBatch& batch,
     args.token_counts = state.token_counts.data<std::int32_t>();
     args.counts_stride = state.token_counts.row_stride();
   }
-  void* scratch = sampling_scratch_.Get(cuda::SamplingScratchBytes(args.rows, args.vocab));
+  void* scratch = SamplingScratch(args);
   cuda::Sample(args, cuda::NeedsOf(batch.rows, args.vocab), scratch, stream_);
+}
+
+void* CudaBackend::SamplingScratch(const cuda::SamplingArgs& args) {
+  void* scratch = sampling_scratch_.Get(cuda::SamplingScratchBytes(args.rows, args.vocab), stream_);
+  if (args.vocab != scratch_vocab_) sampling_scratch_.Zero(stream_);
+  scratch_vocab_ = args.vocab;
+  return scratch;
 }
 
 void CudaBackend::ScoreTokens(const Tensor& logits, std::int32_t num_top, const SampledRows& out) {
   const cuda::SamplingArgs args = ArgsOf(logits, out);
-  void* scratch = sampling_scratch_.Get(cuda::SamplingScratchBytes(args.rows, args.vocab));
+  void* scratch = SamplingScratch(args);
   cuda::ScoreTokens(args, num_top, scratch, stream_);
 }
 
 void CudaBackend::ResetSlot(const SamplerState& state, SlotId slot, std::span<const TokenId> prompt,
                             std::span<const TokenId> output) {
   if (state.token_counts.empty()) return;
-  auto* at =
-      static_cast<std::byte*>(sampling_tables_.Get(prompt.size_bytes() + output.size_bytes() + 32));
+  auto* at = static_cast<std::byte*>(
+      sampling_tables_.Get(prompt.size_bytes() + output.size_bytes() + 32, stream_));
   const TokenId* prompt_ids = Stage(prompt, at);
   const TokenId* output_ids = Stage(output, at);
   std::int32_t* counts =

@@ -87,7 +87,8 @@ Status GemmKernels::AddTokens() {
   const std::size_t bytes = GemmTokensWorkspaceBytes();
   if (bytes == 0) return {};  // not in this build
   if (cudaMalloc(&tokens_workspace_, bytes) != cudaSuccess ||
-      cudaMemset(tokens_workspace_, 0, bytes) != cudaSuccess) {
+      cudaMemset(tokens_workspace_, 0, bytes) != cudaSuccess ||
+      cudaDeviceSynchronize() != cudaSuccess) {  // other streams do not wait for the memset
     return Error{ErrorKind::kDevice, "no GPU memory for the products' workspace", "", ""};
   }
   void* const workspace = tokens_workspace_;

@@ -427,6 +427,7 @@ TEST_F(CudaSamplingTest, TruncationKeepsExactlyTheRightTokens) {
   }
 }
 
+// The kernels' scratch serves one vocabulary at a time.
 TEST_F(CudaSamplingTest, TheVocabularyMayChange) {
   Begin(3000);
   for (const std::int64_t vocab : {3000, 32000, 100, 32000, 4097}) {
