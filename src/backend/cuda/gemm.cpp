@@ -249,7 +249,9 @@ bool CudaGemm::MultiplySilu(const Tensor& x, const LinearWeight& weight, const T
   if (weight.dtype == DType::kF32 || out.dtype() != weight.dtype) return false;
   GemmCall call = CallOf(x, weight, out);
   if (call.m == 0) return true;
-  const Plan& plan = state_->PlanOf(call);
+  GemmCall plain = call;  // the plan is that of the whole product, whose rows are twice as long
+  plain.out_stride = weight.out_features;
+  const Plan& plan = state_->PlanOf(plain);
   call.silu = true;
   const std::int64_t most =
       state_->options.batch_invariant ? std::min(call.m, kInvariantRows) : call.m;

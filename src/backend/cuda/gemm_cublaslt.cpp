@@ -121,6 +121,8 @@ LtAlgorithm Describe(const CublasLt& lt, int index, const cublasLtMatmulAlgo_t& 
   described.name = fmt::format("cublaslt/{}:{}.{}.{}.{}.{}.{}.{}.{}.{}", index, id, tile, stages,
                                split, reduction, custom, inner, swizzle, cluster);
   described.split = split > 1 || reduction != 0;
+  described.rounds_partial_sums = reduction == CUBLASLT_REDUCTION_SCHEME_INPLACE ||
+                                  reduction == CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
   described.algo = algo;
   return described;
 }
@@ -167,10 +169,6 @@ const std::vector<LtAlgorithm>& LtGemm::Algorithms(const GemmCall& call) {
   lt_->preference_create(&preference);
   lt_->preference_set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &kWorkspaceBytes,
                       sizeof(kWorkspaceBytes));
-  // Partial sums stay in float32: others round each of them to the output's type.
-  const std::uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-  lt_->preference_set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
-                      sizeof(reductions));
   for (const auto attribute :
        {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
         CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES})
@@ -185,6 +183,9 @@ const std::vector<LtAlgorithm>& LtGemm::Algorithms(const GemmCall& call) {
   for (int i = 0; i < count; ++i)
     if (results[i].state == CUBLAS_STATUS_SUCCESS)
       algorithms.push_back(Describe(*lt_, i, results[i].algo));
+  // Those that round partial sums to the output's type are taken where there is nothing else.
+  const auto rounds = [](const LtAlgorithm& algorithm) { return algorithm.rounds_partial_sums; };
+  if (!std::all_of(algorithms.begin(), algorithms.end(), rounds)) std::erase_if(algorithms, rounds);
   return algorithms;
 }
 

@@ -23,6 +23,7 @@ struct LtAlgorithm {
   std::string name;
   std::string order;   // of summation: the configuration, without what only places tiles
   bool split = false;  // k is cut into parts
+  bool rounds_partial_sums = false;  // … whose sums are rounded to the type of the output
   cublasLtMatmulAlgo_t algo{};
 };
 
