@@ -44,6 +44,24 @@ def environment():
     return python
 
 
+def run_kit(python, quire, configs, only):
+    """The kit's cases with their outcomes; `only` those ids, where there are some."""
+    with tempfile.NamedTemporaryFile(suffix=".json") as results:
+        command = [python, KIT / "runner.py", *configs, "--json", results.name, "--server",
+                   f"{quire} serve {{model}} --host 127.0.0.1 --port {{port}} --device cpu --dtype float32"]
+        for suite in SUITES:
+            command += ["--suite", suite]
+        for case in only:
+            command += ["--case", case]
+        subprocess.run([str(word) for word in command], cwd=ROOT, check=False)
+        text = Path(results.name).read_text()
+    return json.loads(text)["cases"] if text else []
+
+
+def broken_promises(cases):
+    return [c for c in cases if c["outcome"] == "failed" and not NOT_YET.match(c["id"]) and not kit_is_wrong(c)]
+
+
 def main():
     if not (KIT / "runner.py").exists():
         print(f"skipped: there is no {KIT}")
@@ -53,15 +71,11 @@ def main():
         print("skipped: the kit's requirements cannot be installed here")
         return SKIPPED
     quire, configs = Path(sys.argv[1]).resolve(), sys.argv[2:] or CONFIGS
-    with tempfile.NamedTemporaryFile(suffix=".json") as results:
-        command = [python, KIT / "runner.py", *configs, "--json", results.name, "--server",
-                   f"{quire} serve {{model}} --host 127.0.0.1 --port {{port}} --device cpu --dtype float32"]
-        for suite in SUITES:
-            command += ["--suite", suite]
-        subprocess.run([str(word) for word in command], cwd=ROOT, check=False)
-        text = Path(results.name).read_text()
-    cases = json.loads(text)["cases"] if text else []
-    broken = [c for c in cases if c["outcome"] == "failed" and not NOT_YET.match(c["id"]) and not kit_is_wrong(c)]
+    cases = run_kit(python, quire, configs, [])
+    broken = broken_promises(cases)
+    if broken:  # some cases race the clock, and this machine may have been busy: once more for those alone
+        print(f"\nonce more: {', '.join(sorted({c['id'] for c in broken}))}")
+        broken = broken_promises(run_kit(python, quire, configs, sorted({c["id"] for c in broken})))
     kept = sum(c["outcome"] == "passed" for c in cases)
     print(f"\n{kept} cases pass; of those that are promised, {len(broken)} fail")
     for case in broken:

@@ -346,7 +346,8 @@ void CudaAttention::Attend(const Tensor& q, const KvLayer& cache, const Attentio
   args.num_heads = cache.spec.num_heads;
   args.num_kv_heads = cache.spec.num_kv_heads;
   args.group = geometry->group();
-  args.group_inverse = static_cast<std::uint32_t>((std::uint64_t{1} << 32) / args.group + 1);
+  args.group_inverse = static_cast<std::uint32_t>(
+      (std::uint64_t{1} << 32) / static_cast<std::uint64_t>(args.group) + 1);
   args.block_size = cache.block_size;
   args.block_shift = std::countr_zero(static_cast<unsigned>(cache.block_size));
   args.window = cache.spec.sliding_window;
